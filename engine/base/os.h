@@ -1,0 +1,32 @@
+/*
+ * base/os.h - the few host primitives that several rooms need. All fail with ERR_OS or ERR_NO_MEMORY.
+ */
+#ifndef BASE_OS_H
+#define BASE_OS_H
+
+#include "engine/base/err.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t os_now_ns(void);            /* CLOCK_MONOTONIC */
+uint64_t os_thread_cpu_ns(void);     /* CPU time of the calling thread */
+void os_random(void *p, size_t n);   /* getrandom(2); aborts if the host has none */
+/* A sealed-size-free memfd, close-on-exec. */
+res_t os_memfd(const char *name, size_t bytes, int *fd, struct err *err);
+/* A thread with all signals blocked except the synchronous ones, a name of at most 15 bytes and a
+ * stack of stack_bytes (0: the default). */
+res_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes, void *(*main)(void *), void *arg,
+                      struct err *err);
+
+/* xoshiro256**: for tests, generators and sampling, never for secrets. */
+struct rng {
+    uint64_t s[4];
+};
+void rng_seed(struct rng *r, uint64_t seed);
+uint64_t rng_next(struct rng *r);
+uint64_t rng_below(struct rng *r, uint64_t n); /* 0 .. n-1, n > 0 */
+
+#endif
