@@ -57,6 +57,7 @@ struct lx_call {
     uint64_t progress[4];  /* the handler's own, 0 at first */
     uint64_t deadline_ns;  /* on the guest's monotonic clock; LX_NO_DEADLINE */
     enum lx_wake wake;
+    struct lx_file *held;  /* an open file that a blocked call holds (file.h: lx_call_abandon); saved as lx_file_snap_id */
 };
 typedef int64_t (*lx_call_fn)(struct lx_call *c);
 
@@ -107,6 +108,14 @@ void lx_signal_process(struct lx_process *p, int signo);
 void lx_signal_pgrp(struct lx *lx, uint32_t pgid, int signo);
 bool lx_pgrp_orphaned(struct lx *lx, uint32_t pgid);
 bool lx_signal_ignored_or_blocked(struct lx_thread *t, int signo); /* for SIGTTIN/SIGTTOU */
+/* For /proc. State: R S T Z; signal sets as bit masks (bit n-1 for signal n). */
+char lx_process_state(struct lx_process *p);
+void lx_process_signals(struct lx_process *p, uint64_t *pending, uint64_t *blocked, uint64_t *ignored, uint64_t *caught);
+uint32_t lx_process_thread_count(struct lx_process *p);
+void lx_process_each_thread(struct lx_process *p, void (*f)(void *ctx, uint32_t tid), void *ctx);
+uint64_t lx_total_cpu_ns(struct lx *lx);
+uint64_t lx_total_forks(struct lx *lx);
+uint32_t lx_thread_tid(struct lx_thread *t);
 struct lx_process *lx_call_process(struct lx_call *c);
 struct mem_space *lx_call_mem(struct lx_call *c);
 struct lx_process *lx_thread_process(struct lx_thread *t);
