@@ -22,6 +22,7 @@
 #include "engine/memory/memory.h"
 
 #include <errno.h>
+#define HASH_NONFATAL_OOM 1 /* after HASH_ADD: x->hh.tbl is NULL if there was no memory */
 #include <uthash.h>
 
 #define LX_BLOCKED INT64_MIN
@@ -70,6 +71,18 @@ void lx_wake_all(struct lx *lx, struct lx_waitq *q);
 /* What a handler returns when a signal interrupted it: restarts under SA_RESTART (or EINTR), or always EINTR. */
 enum lx_restart { LX_RESTART_SA, LX_RESTART_NEVER, LX_RESTART_ALWAYS_UNLESS_HANDLER };
 int64_t lx_interrupted(struct lx_call *c, enum lx_restart kind);
+/* In the first run only: the call's deadline is rel_ns from now (saturating). Later runs keep what is there. */
+void lx_deadline_after(struct lx_call *c, uint64_t rel_ns);
+/* ppoll, pselect6: this signal mask holds until the call ends (or its signal is delivered). mask 0: nothing. In every run. */
+int64_t lx_sigmask_for_call(struct lx_call *c, gva_t mask, uint64_t mask_bytes);
+/* Around host work that may take longer than some 100 us (copying or unmapping much memory): releases lx->lock, so nothing
+ * found before holds afterwards; the guest may be paused or killed meanwhile. false from lx_long_end: the guest is ending,
+ * return at once (any value). */
+void lx_long_begin(struct lx *lx);
+bool lx_long_end(struct lx *lx);
+bool lx_ending(struct lx *lx); /* any thread, no lock: the guest is being killed: cut long work short */
+/* A wait queue that lives in an object about to be freed: everybody on it runs again, and the queue is empty. */
+#define lx_waitq_fini(lx, q) lx_wake_all(lx, q)
 
 /* Clocks of the guest: they stand still while it is paused. */
 uint64_t lx_monotonic_ns(struct lx *lx);
@@ -77,9 +90,14 @@ uint64_t lx_realtime_ns(struct lx *lx);
 
 /* ---- processes: process.c (lxcore) ---- */
 
+enum { LX_RLIM_CPU, LX_RLIM_FSIZE, LX_RLIM_DATA, LX_RLIM_STACK, LX_RLIM_CORE, LX_RLIM_RSS, LX_RLIM_NPROC, LX_RLIM_NOFILE,
+       LX_RLIM_MEMLOCK, LX_RLIM_AS, LX_RLIM_LOCKS, LX_RLIM_SIGPENDING, LX_RLIM_MSGQUEUE, LX_RLIM_NICE, LX_RLIM_RTPRIO,
+       LX_RLIM_RTTIME, LX_RLIM_COUNT };
+
+/* A zombie has no mem, files, fs and threads any more (all NULL or empty). */
 struct lx_process {
     struct lx *lx;
-    uint32_t pid, ppid_cache, pgid, sid;
+    uint32_t pid, pgid, sid;
     struct lx_process *parent;
     struct list children, sibling, threads;
     struct mem_space *mem;   /* counted: shared by CLONE_VM */
@@ -91,10 +109,12 @@ struct lx_process {
     uint32_t *groups, group_count;
     char comm[16];
     char *exe_path;          /* for /proc/self/exe */
-    gva_t arg_start, arg_end, env_start, env_end, brk_start, brk, stack_top;
+    gva_t arg_start, arg_end, env_start, env_end, stack_top;
     uint64_t start_ns;       /* monotonic, for /proc */
     uint64_t cpu_ns, children_cpu_ns;
+    uint64_t rlim_cur[LX_RLIM_COUNT], rlim_max[LX_RLIM_COUNT]; /* LX_RLIM_NOFILE is enforced by file.h */
     bool zombie, stopped;
+    bool execed; /* since its fork (setpgid: EACCES) */
     /* further fields (signal state, exit status, timers, wait queues, ...) are lxcore's: process.h */
     struct lx_process_private *priv;
     UT_hash_handle by_pid;
@@ -119,6 +139,10 @@ uint32_t lx_thread_tid(struct lx_thread *t);
 struct lx_process *lx_call_process(struct lx_call *c);
 struct mem_space *lx_call_mem(struct lx_call *c);
 struct lx_process *lx_thread_process(struct lx_thread *t);
+uint32_t lx_thread_tid(struct lx_thread *t);
+bool lx_pgrp_in_session(struct lx *lx, uint32_t pgid, uint32_t sid); /* for TIOCSPGRP: exists, and there */
+uint32_t lx_process_ppid(const struct lx_process *p);
+char lx_process_state(const struct lx_process *p); /* R S T Z for /proc */
 struct lx_vfs *lx_vfs_of(struct lx *lx);
 const struct lx_config *lx_config_of(struct lx *lx);
 uint32_t lx_random_u32(struct lx *lx);
