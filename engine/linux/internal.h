@@ -59,6 +59,8 @@ struct lx_call {
     uint64_t deadline_ns;  /* on the guest's monotonic clock; LX_NO_DEADLINE */
     enum lx_wake wake;
     struct lx_file *held;  /* an open file that a blocked call holds (file.h: lx_call_abandon); saved as lx_file_snap_id */
+    uint32_t runs;         /* how often the handler ran before: 0 the first time */
+    bool no_signals;       /* set by a handler before it blocks: only SIGKILL interrupts (vfork) */
 };
 typedef int64_t (*lx_call_fn)(struct lx_call *c);
 
@@ -139,10 +141,8 @@ uint32_t lx_thread_tid(struct lx_thread *t);
 struct lx_process *lx_call_process(struct lx_call *c);
 struct mem_space *lx_call_mem(struct lx_call *c);
 struct lx_process *lx_thread_process(struct lx_thread *t);
-uint32_t lx_thread_tid(struct lx_thread *t);
 bool lx_pgrp_in_session(struct lx *lx, uint32_t pgid, uint32_t sid); /* for TIOCSPGRP: exists, and there */
 uint32_t lx_process_ppid(const struct lx_process *p);
-char lx_process_state(const struct lx_process *p); /* R S T Z for /proc */
 struct lx_vfs *lx_vfs_of(struct lx *lx);
 const struct lx_config *lx_config_of(struct lx *lx);
 uint32_t lx_random_u32(struct lx *lx);
