@@ -93,19 +93,20 @@ struct cpu_jt_entry {
 struct mem_space;
 
 struct vcpu {
-    /* 0: read all the time; offsets below 128 take one displacement byte */
+    /* 0: read all the time; offsets below 128 take one displacement byte, so r[] comes early */
     _Atomic uint32_t exit_req;
     uint32_t exit_site;
     uint64_t mask; /* window size - 1 */
     _Atomic(struct cpu_jt_entry *) jt; /* the space's table, or the always-missing one after a kick */
-    uint64_t scratch[4]; /* T1's own: borrowed registers, MXCSR in transit */
-    uint64_t res_addr, res_val; /* LR reservation: address and the value loaded (sign-extended as in rd) */
-    uint8_t *window; /* host address of guest address 0; also %gs base while in T1 */
-    uint64_t icount; /* instructions that T0 executed; T1 counts only if asked to */
-    uint64_t time_offset; /* spare */
-    /* 104 */
+    /* 24 */
     CPU_REGS_FIELDS
 
+    uint64_t scratch[4]; /* T1's own: MXCSR in transit, values between two parts of one instruction */
+    uint64_t res_addr, res_val; /* LR reservation: confined address and the value loaded (sign-extended as in rd) */
+    uint8_t *window; /* host address of guest address 0; also %gs base while in T1 */
+    uint64_t icount; /* instructions that T0 executed; T1 counts only if asked to */
+    uint64_t helper_insns; /* of those, the ones T1 handed to a helper (counted with icount) */
+    uint64_t time_offset; /* spare */
     struct cpu_trap trap;
     uint64_t fault_rip, fault_addr, borrowed; /* see CPU_EXIT_FAULT; borrowed: the real value of a pinned
                                                  register that the code had lent out (side table says which) */

@@ -21,6 +21,7 @@ struct gst_lift {
     size_t byte_count;    /* at least what the first instruction needs */
     unsigned insns_max;
     uint32_t options; /* GST_* */
+    bool self_check;  /* the block compares its source bytes before it runs: CPU_EXIT_STALE if they changed */
     /* results */
     unsigned insn_count, consumed_bytes;
 };

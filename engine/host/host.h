@@ -44,8 +44,10 @@ struct host_exit {
 struct host_pcmap {
     uint32_t host_off;
     uint32_t pc_off;   /* guest pc - block pc */
+    uint8_t uncounted; /* with host_options.count: instructions of the block executed before this one that icount
+                          does not hold yet; a fault here adds them */
     uint8_t borrowed;  /* 0, or 1 + number of the r[] whose host register is lent out here; the real value is in v->borrowed */
-    uint8_t spare[3];
+    uint8_t spare[2];
 };
 
 /* In: w, w_bytes, cache_off, arena. Out: the rest; exits and map live in the arena. */
@@ -66,6 +68,7 @@ struct host_stubs {
     uint32_t enter; /* C function: uint32_t enter(struct vcpu *v, const void *host): an enum cpu_exit */
     uint32_t fault; /* where the SIGSEGV handler resumes: stores registers home, leaves with CPU_EXIT_FAULT */
     uint32_t len;
+    uint32_t priv[16]; /* the host's own: its other stubs and constants */
 };
 
 struct host_ops {
@@ -73,7 +76,8 @@ struct host_ops {
     uint32_t (*features)(void);
     /* Write the stubs at the start of a cache. */
     res_code_t (*emit_stubs)(const struct host_options *o, struct host_code *c, struct host_stubs *out, struct err *err);
-    /* Fails with ERR_CACHE_FULL if w_bytes do not suffice; nothing else can fail on a verified block. */
+    /* Fails with ERR_CACHE_FULL if w_bytes do not suffice (offer 64 bytes per micro-op and 1 KiB to spare; a second try with
+     * fewer instructions may fit); nothing else can fail on a verified block. */
     res_code_t (*lower)(const struct host_options *o, const struct host_stubs *stubs, const struct ir_block *b,
                         struct host_code *c, struct err *err);
     /* Make the rel32 at site (writable view; cache offset site_off) lead to target_off: one aligned 4-byte store. */
