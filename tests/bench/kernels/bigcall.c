@@ -11,18 +11,20 @@
 static uint64_t cell[256];
 
 /* 0x1abcde: base-4 digits read as hexadecimal ones, distinct for each function. */
-#define DEFINE(n)                                                                                                                          \
-    static NOINLINE uint64_t f##n(uint64_t a, uint64_t b)                                                                                  \
-    {                                                                                                                                      \
-        uint64_t *c = &cell[(0x##n * 2654435761u >> 7) & 255u];                                                                            \
-        if ((a ^ b) & (1u << (0x##n % 3u + 12u)))                                                                                          \
-            a += *c;                                                                                                                       \
-        else                                                                                                                               \
-            a ^= b >> (0x##n % 5u + 1u);                                                                                                   \
-        *c = a + 0x##n;                                                                                                                    \
-        return a * 3u + b;                                                                                                                 \
+#define DEFINE(n)                                               \
+    static NOINLINE uint64_t f##n(uint64_t a, uint64_t b)       \
+    {                                                           \
+        uint64_t *c = &cell[(0x##n * 2654435761u >> 7) & 255u]; \
+        if ((a ^ b) & (1u << (0x##n % 3u + 12u)))               \
+            a += *c;                                            \
+        else                                                    \
+            a ^= b >> (0x##n % 5u + 1u);                        \
+        *c = a + 0x##n;                                         \
+        return a * 3u + b;                                      \
     }
-#define CALL(n) a = f##n(a, b); b += a >> 9;
+#define CALL(n)     \
+    a = f##n(a, b); \
+    b += a >> 9;
 
 EACH1024(DEFINE, 1)
 

@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     for (int r = 0; r < rounds; r++)
         for (int y = 0; y < H; y++)
             for (int x = 0; x < W; x++)
-                sum += steps(-2.2f + 3.2f * (float)x / W, -1.2f + 2.4f * (float)y / H + 1e-4f * (float)r, 500);
+                sum += steps(-2.2f + 3.2f * (float)x / W,
+                             -1.2f + 2.4f * (float)y / H + 1e-4f * (float)r, 500);
     return bench_done_fp("mandel", sum / rounds, 2);
 }

@@ -14,7 +14,8 @@ static NOINLINE void advance(double dt)
 {
     for (int i = 0; i < N; i++)
         for (int j = i + 1; j < N; j++) {
-            double dx = pos[i][0] - pos[j][0], dy = pos[i][1] - pos[j][1], dz = pos[i][2] - pos[j][2];
+            double dx = pos[i][0] - pos[j][0], dy = pos[i][1] - pos[j][1],
+                   dz = pos[i][2] - pos[j][2];
             double d2 = dx * dx + dy * dy + dz * dz + 1e-3;
             double mag = dt / (d2 * root(d2));
             vel[i][0] -= dx * mass[j] * mag;
@@ -33,9 +34,11 @@ static double energy(void)
 {
     double e = 0;
     for (int i = 0; i < N; i++) {
-        e += 0.5 * mass[i] * (vel[i][0] * vel[i][0] + vel[i][1] * vel[i][1] + vel[i][2] * vel[i][2]);
+        e +=
+            0.5 * mass[i] * (vel[i][0] * vel[i][0] + vel[i][1] * vel[i][1] + vel[i][2] * vel[i][2]);
         for (int j = i + 1; j < N; j++) {
-            double dx = pos[i][0] - pos[j][0], dy = pos[i][1] - pos[j][1], dz = pos[i][2] - pos[j][2];
+            double dx = pos[i][0] - pos[j][0], dy = pos[i][1] - pos[j][1],
+                   dz = pos[i][2] - pos[j][2];
             e -= mass[i] * mass[j] / root(dx * dx + dy * dy + dz * dz + 1e-3);
         }
     }

@@ -3,15 +3,24 @@
 #include "bench.h"
 
 #define EACH8(m, a) m(a##0) m(a##1) m(a##2) m(a##3) m(a##4) m(a##5) m(a##6) m(a##7)
-#define EACH64(m, a) EACH8(m, a##0) EACH8(m, a##1) EACH8(m, a##2) EACH8(m, a##3) EACH8(m, a##4) EACH8(m, a##5) EACH8(m, a##6) EACH8(m, a##7)
-#define EACH512(m, a) EACH64(m, a##0) EACH64(m, a##1) EACH64(m, a##2) EACH64(m, a##3) EACH64(m, a##4) EACH64(m, a##5) EACH64(m, a##6) EACH64(m, a##7)
-#define EACH4608(m) EACH512(m, 1) EACH512(m, 2) EACH512(m, 3) EACH512(m, 4) EACH512(m, 5) EACH512(m, 6) EACH512(m, 7) EACH512(m, 8) EACH512(m, 9)
+#define EACH64(m, a)                                                                          \
+    EACH8(m, a##0)                                                                            \
+    EACH8(m, a##1) EACH8(m, a##2) EACH8(m, a##3) EACH8(m, a##4) EACH8(m, a##5) EACH8(m, a##6) \
+        EACH8(m, a##7)
+#define EACH512(m, a)                                                               \
+    EACH64(m, a##0)                                                                 \
+    EACH64(m, a##1) EACH64(m, a##2) EACH64(m, a##3) EACH64(m, a##4) EACH64(m, a##5) \
+        EACH64(m, a##6) EACH64(m, a##7)
+#define EACH4608(m)                                                                     \
+    EACH512(m, 1)                                                                       \
+    EACH512(m, 2) EACH512(m, 3) EACH512(m, 4) EACH512(m, 5) EACH512(m, 6) EACH512(m, 7) \
+        EACH512(m, 8) EACH512(m, 9)
 #define COUNT 4608u
 
-#define DEFINE(n)                                                                                                                          \
-    static uint64_t g##n(uint64_t x)                                                                                                       \
-    {                                                                                                                                      \
-        return (x ^ (0x##n * 77u)) + (x >> (0x##n % 11u + 5u));                                                                            \
+#define DEFINE(n)                                               \
+    static uint64_t g##n(uint64_t x)                            \
+    {                                                           \
+        return (x ^ (0x##n * 77u)) + (x >> (0x##n % 11u + 5u)); \
     }
 #define ENTRY(n) g##n,
 

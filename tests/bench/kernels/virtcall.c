@@ -22,20 +22,53 @@ static void pk(struct node *n, int64_t x)
     n->vt->poke(n, x);
 }
 
-static int64_t eval_const(const struct node *n, int64_t x) { (void)x; return n->c; }
-static int64_t eval_var(const struct node *n, int64_t x) { return x + n->c; }
-static int64_t eval_add(const struct node *n, int64_t x) { return ev(n->l, x) + ev(n->r, x); }
-static int64_t eval_sub(const struct node *n, int64_t x) { return ev(n->l, x) - ev(n->r, x + 1); }
-static int64_t eval_mul(const struct node *n, int64_t x) { return ev(n->l, x) * (ev(n->r, x) | 1); }
-static int64_t eval_xor(const struct node *n, int64_t x) { return ev(n->l, x ^ n->c) ^ ev(n->r, x); }
-static int64_t eval_if(const struct node *n, int64_t x) { return x & 1 ? ev(n->l, x) : ev(n->r, x); }
-static void poke_leaf(struct node *n, int64_t x) { n->c = n->c * 5 + x; }
-static void poke_both(struct node *n, int64_t x) { pk(n->l, x); pk(n->r, x + 1); }
-static void poke_left(struct node *n, int64_t x) { n->c ^= x; pk(n->l, x); }
+static int64_t eval_const(const struct node *n, int64_t x)
+{
+    (void)x;
+    return n->c;
+}
+static int64_t eval_var(const struct node *n, int64_t x)
+{
+    return x + n->c;
+}
+static int64_t eval_add(const struct node *n, int64_t x)
+{
+    return ev(n->l, x) + ev(n->r, x);
+}
+static int64_t eval_sub(const struct node *n, int64_t x)
+{
+    return ev(n->l, x) - ev(n->r, x + 1);
+}
+static int64_t eval_mul(const struct node *n, int64_t x)
+{
+    return ev(n->l, x) * (ev(n->r, x) | 1);
+}
+static int64_t eval_xor(const struct node *n, int64_t x)
+{
+    return ev(n->l, x ^ n->c) ^ ev(n->r, x);
+}
+static int64_t eval_if(const struct node *n, int64_t x)
+{
+    return x & 1 ? ev(n->l, x) : ev(n->r, x);
+}
+static void poke_leaf(struct node *n, int64_t x)
+{
+    n->c = n->c * 5 + x;
+}
+static void poke_both(struct node *n, int64_t x)
+{
+    pk(n->l, x);
+    pk(n->r, x + 1);
+}
+static void poke_left(struct node *n, int64_t x)
+{
+    n->c ^= x;
+    pk(n->l, x);
+}
 
 static const struct vtable kinds[] = {
-    {eval_const, poke_leaf}, {eval_var, poke_leaf},  {eval_add, poke_both}, {eval_sub, poke_left},
-    {eval_mul, poke_both},   {eval_xor, poke_left},  {eval_if, poke_both},
+    {eval_const, poke_leaf}, {eval_var, poke_leaf}, {eval_add, poke_both}, {eval_sub, poke_left},
+    {eval_mul, poke_both},   {eval_xor, poke_left}, {eval_if, poke_both},
 };
 
 static struct node pool[4096];
