@@ -63,6 +63,7 @@ res_t mem_object_image(struct mem_pool *p, int fd, uint64_t offset, uint64_t siz
 res_t mem_object_memory(struct mem_pool *p, uint64_t size, struct mem_object **o, struct err *err);
 struct mem_object *mem_object_get(struct mem_object *o);
 void mem_object_put(struct mem_object *o);
+bool mem_object_shared(struct mem_object *o); /* somebody else holds a reference too (a map does) */
 uint64_t mem_object_size(struct mem_object *o);
 /* Bytes really held (pages written), for quotas. */
 uint64_t mem_object_held_bytes(struct mem_object *o);
