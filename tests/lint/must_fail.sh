@@ -1,0 +1,149 @@
+#!/bin/sh
+# must_fail.sh LINT [CC] - the lint finds what it is there to find. Each case is a tree of its own, a few lines long, that is
+# right but for one thing; the lint must refuse it with the text that is given. The right tree must pass.
+set -eu
+
+lint=$1
+cc=${2:-cc}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+# A fresh right tree in $tmp/t.
+tree() {
+    rm -rf "$tmp/t"
+    mkdir -p "$tmp/t/engine/base" "$tmp/t/engine/low" "$tmp/t/engine/high/deep" "$tmp/t/daemon/d" "$tmp/t/tests/lint"
+    cat >"$tmp/t/FLOORPLAN" <<'TXT'
+# rooms
+engine/base       -
+engine/low        low_
+engine/high       high_   engine/low
+engine/high/deep  deep_   what:engine/high
+daemon/d          d_      engine/*
+
+# header   may be included only in
+uv.h       daemon
+openssl/   daemon/d
+# word     may be used only in
+PROT_EXEC  engine/low
+TXT
+    echo 'vv_room(engine/high engine/low engine/base)' >"$tmp/t/CMakeLists.txt"
+    printf '#include <stdio.h>\nint b;\n' >"$tmp/t/engine/base/b.h"
+    printf '#include "engine/base/b.h"\nint low_x = PROT_EXEC;\n' >"$tmp/t/engine/low/low.h"
+    printf '#include "engine/low/low.h"\n// PROT_EXEC /* uv.h\nchar *s = "PROT_EXEC";\nint PROT_EXECX;\n' >"$tmp/t/engine/high/h.c"
+    printf '#include "engine/low/low.h"\n#include "engine/high/x.h"\n' >"$tmp/t/engine/high/deep/d.c"
+    printf '#include <uv.h>\n#include <openssl/ssl.h>\n#include "engine/high/deep/d.h"\n' >"$tmp/t/daemon/d/d.c"
+}
+# add PATH TEXT: append a line
+add() { printf '%s\n' "$2" >>"$tmp/t/$1"; }
+# function_of N: a function with N lines of body
+function_of() {
+    echo 'int low_long(int a,'
+    echo '             int b)'
+    echo '{'
+    i=0
+    while [ $i -lt "$1" ]; do
+        echo '    a++;'
+        i=$((i + 1))
+    done
+    echo '}'
+}
+pass() {
+    what=$1
+    shift
+    if ! "$lint" "$tmp/t" "$@" >"$tmp/out" 2>&1; then
+        echo "FAILED: $what: refused, but is right:"
+        cat "$tmp/out"
+        failed=1
+    fi
+}
+refuse() {
+    what=$1
+    text=$2
+    shift 2
+    if "$lint" "$tmp/t" "$@" >"$tmp/out" 2>&1; then
+        echo "FAILED: $what: was not found"
+        failed=1
+    elif ! grep -qF -- "$text" "$tmp/out"; then
+        echo "FAILED: $what: wanted \"$text\", got:"
+        cat "$tmp/out"
+        failed=1
+    fi
+}
+
+tree
+pass "the right tree"
+
+tree; add engine/low/low.h '#include "engine/high/x.h"'
+refuse "a look upwards" 'engine/low/low.h:3: engine/low may not look into engine/high ("engine/high/x.h")'
+tree; add engine/high/h.c '#include "engine/high/deep/d.h"'
+refuse "a look into a room inside" 'engine/high may not look into engine/high/deep'
+tree; add engine/high/h.c '  #  include "daemon/d/d.h"'
+refuse "a look out of the engine, oddly spaced" 'engine/high may not look into daemon/d'
+tree; add engine/high/h.c '#include "low.h"'
+refuse "a path not from the top" 'engine/high/h.c:5: "low.h": write the path from the top'
+tree; mkdir "$tmp/t/engine/new"; echo >"$tmp/t/engine/new/n.c"
+refuse "a folder that is no room" 'engine/new/n.c: the file is in no room'
+tree; add engine/low/low.h '#include <uv.h>'
+refuse "a library in the wrong room" 'engine/low/low.h:3: <uv.h> may not be included in engine/low'
+tree; add engine/low/low.h '#include "openssl/evp.h"'
+refuse "a library of a folder in the wrong room" '<openssl/evp.h> may not be included in engine/low'
+tree; add engine/high/h.c 'int x = (PROT_EXEC);'
+refuse "a word in the wrong room" 'engine/high/h.c:5: PROT_EXEC may not be used in engine/high'
+tree; add engine/high/h.c '/* a */ int x = PROT_EXEC;'
+refuse "a word behind a comment" 'PROT_EXEC may not be used'
+tree; add engine/high/h.c "int q = '\"'; int x = PROT_EXEC; char r = '\"';"
+refuse "a word between quoted quotes" 'PROT_EXEC may not be used'
+tree; add engine/high/h.c "$(printf '\tint x;')"
+refuse "a tab" 'engine/high/h.c:5: a tab'
+tree; add FLOORPLAN ''; add engine/high/h.c 'int x; '
+refuse "a space at the end" 'white space at the end'
+tree; add tests/lint/x.sh 'echo '
+refuse "a space at the end in a test" 'tests/lint/x.sh:1: white space at the end'
+
+tree; function_of 120 >>"$tmp/t/engine/low/low.h"
+pass "a function of 120 lines"
+grep -q 'warning: low_long() is 120 lines long' "$tmp/out" || { echo "FAILED: no warning at 120 lines"; failed=1; }
+tree; function_of 70 >>"$tmp/t/engine/low/low.h"
+pass "a function of 70 lines"
+! grep -q warning: "$tmp/out" || { echo "FAILED: a warning at 70 lines"; failed=1; }
+tree; function_of 121 >>"$tmp/t/engine/low/low.h"
+refuse "a function of 121 lines" 'engine/low/low.h:3: low_long() is 121 lines long'
+add tests/lint/long.txt 'engine/low/low.h low_long a table, really'
+pass "a long function that has its reason"
+tree; add tests/lint/long.txt 'engine/low/low.h low_long'
+refuse "a reason that is none" 'tests/lint/long.txt:1: needs a path'
+tree; i=0; while [ $i -lt 799 ]; do echo; i=$((i + 1)); done >>"$tmp/t/engine/low/low.h"
+refuse "a file of 801 lines" 'engine/low/low.h: the file is 801 lines long'
+add tests/lint/long.txt 'engine/low/low.h - generated by hand'
+pass "a long file that has its reason"
+
+tree; sed -i 's/^engine\/high  .*/& engine\/nowhere/' "$tmp/t/FLOORPLAN"
+refuse "a plan that names no room" 'engine/high looks into engine/nowhere, which is no room'
+tree; sed -i '3a engine/low low2_' "$tmp/t/FLOORPLAN"
+refuse "a room twice" 'FLOORPLAN:4: room engine/low is there twice'
+tree; add CMakeLists.txt 'vv_room(engine/low engine/high)'
+refuse "a link upwards" 'CMakeLists.txt:2: engine/low may not link engine/high'
+tree; add CMakeLists.txt 'vv_room(engine/new)'
+refuse "a library of no room" 'vv_room(engine/new): no room of FLOORPLAN'
+
+# library TEXT: compile it into $tmp/lib.a
+library() {
+    printf '%s\n' "$1" >"$tmp/l.c"
+    rm -f "$tmp/lib.a"
+    $cc -c -o "$tmp/l.o" "$tmp/l.c" && ar rc "$tmp/lib.a" "$tmp/l.o"
+}
+tree
+library 'extern int low_y; int low_x(void) { return low_y; } static int z(void) { return 1; } int main(void) { return z(); }'
+pass "prefixed symbols" engine/low="$tmp/lib.a"
+library 'int low_a, other;'
+refuse "a symbol without the prefix" 'engine/low: external symbol other has not the prefix low_' engine/low="$tmp/lib.a"
+pass "no prefix wanted" engine/base="$tmp/lib.a"
+library 'void exit(int); void low_x(void) { exit(1); }'
+refuse "the engine calls exit" 'engine/low: calls exit()' engine/low="$tmp/lib.a"
+library 'int printf(const char *, ...); void d_x(void) { printf("%d", 1); }'
+pass "the daemon prints" daemon/d="$tmp/lib.a"
+refuse "a library that is not there" 'nm could not read' engine/low="$tmp/none.a"
+
+[ $failed -eq 0 ] && echo "all cases as they must be"
+exit $failed
