@@ -118,6 +118,7 @@ struct vcpu {
     struct mem_space *space; /* what the accessors work on */
     void *run;               /* the run loop's own record of this vCPU */
     uint64_t instret_base;
+    uint64_t fetch_page, fetch_gen; /* mem_fetch: the page last fetched from, and what was executable then */
 };
 
 /* The state with its helper stack and guard page. */
