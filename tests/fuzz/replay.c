@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,12 +102,15 @@ int main(int argc, char **argv)
         char path[4096];
         struct stat st;
         snprintf(path, sizeof path, "%s/%s", argv[1], names[i]->d_name);
-        if (names[i]->d_name[0] == '.' || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        bool file = names[i]->d_name[0] != '.' && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+        free(names[i]);
+        if (!file)
             continue;
         fprintf(stderr, "%s\n", path);
         replay(path, argc > 2 ? atoi(argv[2]) : ROUNDS);
         files++;
     }
+    free(names);
     if (files == 0)
         die(argv[1], "no corpus");
     printf("%d files, %d mutations each\n", files, argc > 2 ? atoi(argv[2]) : ROUNDS);
