@@ -74,7 +74,7 @@ bool rv_csr_write(struct vcpu *v, unsigned csr, uint64_t x)
 enum csr_action { CSR_SWAP, CSR_SET, CSR_CLEAR };
 
 /* Read, then write unless a set or clear names x0 or 0 (table 7.1); rd last, since it may be rs1. */
-static uint64_t access_csr(struct vcpu *v, const struct rv_insn *i, uint64_t pc,
+static uint64_t access_csr(struct vcpu *v, const struct rv_insn *i, gva_t pc, gva_t next,
                            enum csr_action action, uint64_t operand)
 {
     unsigned csr = (unsigned)i->imm;
@@ -88,69 +88,63 @@ static uint64_t access_csr(struct vcpu *v, const struct rv_insn *i, uint64_t pc,
     if (i->rd)
         v->r[i->rd] = old;
     if (was_soft == (v->frm > FRM_HOST_MAX))
-        return pc + i->len;
-    v->pc = pc + i->len;
+        return next;
+    v->pc = next;
     return rv_leave(CPU_EXIT_MODE);
 }
 
-#define OP(name) static uint64_t op_##name(struct vcpu *v, const struct rv_insn *i, uint64_t pc)
-
 OP(csrrw)
 {
-    return access_csr(v, i, pc, CSR_SWAP, v->r[i->rs1]);
+    return access_csr(v, i, pc, next, CSR_SWAP, v->r[i->rs1]);
 }
 OP(csrrs)
 {
-    return access_csr(v, i, pc, CSR_SET, v->r[i->rs1]);
+    return access_csr(v, i, pc, next, CSR_SET, v->r[i->rs1]);
 }
 OP(csrrc)
 {
-    return access_csr(v, i, pc, CSR_CLEAR, v->r[i->rs1]);
+    return access_csr(v, i, pc, next, CSR_CLEAR, v->r[i->rs1]);
 }
 OP(csrrwi)
 {
-    return access_csr(v, i, pc, CSR_SWAP, i->rs1);
+    return access_csr(v, i, pc, next, CSR_SWAP, i->rs1);
 }
 OP(csrrsi)
 {
-    return access_csr(v, i, pc, CSR_SET, i->rs1);
+    return access_csr(v, i, pc, next, CSR_SET, i->rs1);
 }
 OP(csrrci)
 {
-    return access_csr(v, i, pc, CSR_CLEAR, i->rs1);
+    return access_csr(v, i, pc, next, CSR_CLEAR, i->rs1);
 }
 
 /* x86 orders everything but a later load before an earlier store. */
 OP(fence)
 {
-    (void)v;
     bool earlier_stores = i->imm & 0x50, later_loads = i->imm & 0x0a; /* pred o w, succ i r */
     if (earlier_stores && later_loads)
         atomic_thread_fence(memory_order_seq_cst);
     else
         atomic_signal_fence(memory_order_seq_cst);
-    return pc + i->len;
+    return next;
 }
 OP(fence_tso)
 {
-    (void)v;
     atomic_signal_fence(memory_order_seq_cst);
-    return pc + i->len;
+    return next;
 }
 OP(fence_i)
 {
-    v->pc = pc + i->len;
+    v->pc = next;
     return rv_leave(CPU_EXIT_FENCE_I);
 }
 OP(ecall)
 {
-    (void)i;
     v->pc = pc;
     return rv_leave(CPU_EXIT_SYSCALL);
 }
 OP(ebreak)
 {
-    (void)i;
     v->pc = pc;
     v->trap = (struct cpu_trap){CPU_TRAP_BREAKPOINT, CPU_FETCH, pc};
     return rv_leave(CPU_EXIT_TRAP);

@@ -20,9 +20,12 @@
 
 struct rv_insn;
 
-/* Executes one instruction at pc. Returns the pc behind it, which is even, or rv_leave(why) with v->pc set as
- * enum cpu_exit wants it and v->trap filled in for a trap. */
-typedef uint64_t rv_handler(struct vcpu *v, const struct rv_insn *i, uint64_t pc);
+/* Executes one instruction at pc; next is the pc behind it. Returns the pc to go on at, which is even, or
+ * rv_leave(why) with v->pc set as enum cpu_exit wants it and v->trap filled in for a trap. */
+typedef uint64_t rv_handler(struct vcpu *v, const struct rv_insn *i, gva_t pc, gva_t next);
+#define OP(name)                                                                     \
+    static uint64_t op_##name(UNUSED struct vcpu *v, UNUSED const struct rv_insn *i, \
+                              UNUSED gva_t pc, UNUSED gva_t next)
 
 /* A decoded instruction, ready to run. A pure function of the instruction's bits, so it never grows stale. */
 struct rv_insn {
@@ -71,7 +74,13 @@ extern rv_handler *const rv_handlers_fp[ISA_RV64_OP_COUNT];
 extern rv_handler *const rv_handlers_system[ISA_RV64_OP_COUNT];
 
 /* The illegal-instruction trap; tval is the instruction's bits (priv. 3.1.16 permits it, Linux wants it). */
-uint64_t rv_illegal(struct vcpu *v, const struct rv_insn *i, uint64_t pc);
-uint64_t rv_nop(struct vcpu *v, const struct rv_insn *i, uint64_t pc);
+uint64_t rv_illegal(struct vcpu *v, const struct rv_insn *i, gva_t pc);
+
+/* Keeps the compiler from merging two ways to a value into one computation, so that the host predicts which. */
+static inline uint64_t rv_predicted(uint64_t x)
+{
+    __asm__("" : "+r"(x));
+    return x;
+}
 
 #endif

@@ -3,8 +3,6 @@
 
 #include "engine/base/softfp.h"
 
-#define OP(name) static uint64_t op_##name(struct vcpu *v, const struct rv_insn *i, uint64_t pc)
-
 #define BOX 0xffffffff00000000ull
 
 /* A single that is not boxed is the canonical NaN (12.2). */
@@ -52,7 +50,7 @@ static inline unsigned rounding(const struct vcpu *v, const struct rv_insn *i)
             return rv_illegal(v, i, pc); \
         body;                            \
         raise_flags(v, flags);           \
-        return pc + i->len;              \
+        return next;                     \
     }
 #define EXACT(name, body)      \
     OP(name)                   \
@@ -60,7 +58,7 @@ static inline unsigned rounding(const struct vcpu *v, const struct rv_insn *i)
         uint32_t flags = 0;    \
         body;                  \
         raise_flags(v, flags); \
-        return pc + i->len;    \
+        return next;           \
     }
 
 #define A(bits) get##bits(v, i->rs1)

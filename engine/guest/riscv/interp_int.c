@@ -1,15 +1,13 @@
 /* RV64I and M: arithmetic and control flow (unpriv. 2, 5, 13). */
 #include "engine/guest/riscv/interp.h"
 
-#define OP(name) static uint64_t op_##name(struct vcpu *v, const struct rv_insn *i, uint64_t pc)
-
 /* rd = expr of a = rs1 and b = rs2 or the immediate; rd is not x0 (rule 3). */
 #define ALU_OF(name, second, expr)             \
     OP(name)                                   \
     {                                          \
         uint64_t a = v->r[i->rs1], b = second; \
         v->r[i->rd] = (uint64_t)(expr);        \
-        return pc + i->len;                    \
+        return next;                           \
     }
 #define ALU(name, expr) ALU_OF(name, v->r[i->rs2], expr)
 #define ALUI(name, expr) ALU_OF(name, (uint64_t)(int64_t)i->imm, expr)
@@ -72,19 +70,19 @@ ALU(remuw, sext32((uint32_t)b ? (uint32_t)a % (uint32_t)b : (uint32_t)a))
 OP(lui)
 {
     v->r[i->rd] = (uint64_t)(int64_t)i->imm;
-    return pc + i->len;
+    return next;
 }
 
 OP(auipc)
 {
     v->r[i->rd] = pc + (uint64_t)(int64_t)i->imm;
-    return pc + i->len;
+    return next;
 }
 
 OP(jal)
 {
     if (i->rd)
-        v->r[i->rd] = pc + i->len;
+        v->r[i->rd] = next;
     return pc + (uint64_t)(int64_t)i->imm;
 }
 
@@ -93,15 +91,17 @@ OP(jalr)
     uint64_t target =
         (v->r[i->rs1] + (uint64_t)(int64_t)i->imm) & ~1ull; /* before rd, which may be rs1 */
     if (i->rd)
-        v->r[i->rd] = pc + i->len;
+        v->r[i->rd] = next;
     return target;
 }
 
-#define BRANCH(name, type, relation)                                                            \
-    OP(name)                                                                                    \
-    {                                                                                           \
-        return pc + ((type)v->r[i->rs1] relation(type) v->r[i->rs2] ? (uint64_t)(int64_t)i->imm \
-                                                                    : i->len);                  \
+/* Two returns, not one sum: a predicted branch keeps the next fetch from waiting for the immediate. */
+#define BRANCH(name, type, relation)                           \
+    OP(name)                                                   \
+    {                                                          \
+        if (!((type)v->r[i->rs1] relation(type) v->r[i->rs2])) \
+            return rv_predicted(next);                         \
+        return rv_predicted(pc + (uint64_t)(int64_t)i->imm);   \
     }
 BRANCH(beq, uint64_t, ==)
 BRANCH(bne, uint64_t, !=)

@@ -3,8 +3,6 @@
 
 #include "engine/cpu/access.h"
 
-#define OP(name) static uint64_t op_##name(struct vcpu *v, const struct rv_insn *i, uint64_t pc)
-
 /* The accessor has filled the trap in with an address inside the window; the guest is told the one it computed. */
 static uint64_t fault(struct vcpu *v, uint64_t pc, gva_t confined, gva_t computed)
 {
@@ -23,7 +21,7 @@ static uint64_t fault(struct vcpu *v, uint64_t pc, gva_t confined, gva_t compute
             return fault(v, pc, a, base + (uint64_t)(int64_t)i->imm); \
         if (i->rd)                                                    \
             v->r[i->rd] = (uint64_t)(int64_t)(type)x;                 \
-        return pc + i->len;                                           \
+        return next;                                                  \
     }
 LOAD(lb, 8, int8_t)
 LOAD(lh, 16, int16_t)
@@ -43,7 +41,7 @@ LOAD(lwu, 32, uint32_t)
         if (unlikely(!mem_ld##bits(v, a, &x)))                        \
             return fault(v, pc, a, base + (uint64_t)(int64_t)i->imm); \
         v->f[i->rd] = x | (box);                                      \
-        return pc + i->len;                                           \
+        return next;                                                  \
     }
 FLOAD(flw, 32, 0xffffffff00000000u)
 FLOAD(fld, 64, 0u)
@@ -55,7 +53,7 @@ FLOAD(fld, 64, 0u)
         gva_t a = cpu_confine(v, base, i->imm);                             \
         if (unlikely(!mem_st##bits(v, a, (uint##bits##_t)v->file[i->rs2]))) \
             return fault(v, pc, a, base + (uint64_t)(int64_t)i->imm);       \
-        return pc + i->len;                                                 \
+        return next;                                                        \
     }
 STORE(sb, 8, r)
 STORE(sh, 16, r)
@@ -89,7 +87,7 @@ static uint64_t misaligned(struct vcpu *v, uint64_t pc, enum cpu_access access, 
         v->res_val = (uint64_t)(int64_t)(int##bits##_t)x;                                    \
         if (i->rd)                                                                           \
             v->r[i->rd] = v->res_val;                                                        \
-        return pc + i->len;                                                                  \
+        return next;                                                                         \
     }
 LR(lr_w, 32)
 LR(lr_d, 64)
@@ -110,7 +108,7 @@ LR(lr_d, 64)
         v->res_addr = CPU_RES_NONE;                                                           \
         if (i->rd)                                                                            \
             v->r[i->rd] = failed;                                                             \
-        return pc + i->len;                                                                   \
+        return next;                                                                          \
     }
 SC(sc_w, 32)
 SC(sc_d, 64)
@@ -137,7 +135,7 @@ SC(sc_d, 64)
         } while (!reached || seen != old);                                     \
         if (i->rd)                                                             \
             v->r[i->rd] = (uint64_t)(int64_t)(int##bits##_t)old;               \
-        return pc + i->len;                                                    \
+        return next;                                                           \
     }
 #define AMOS(name, sign, expr) \
     AMO(name##_w, 32, sign##32_t, expr) AMO(name##_d, 64, sign##64_t, expr)
