@@ -1,0 +1,204 @@
+/* Console readers: AttachGuest and ReadLogs. */
+#include "daemon/manager/conn.h"
+#include "daemon/manager/guest.h"
+#include "daemon/manager/service.h"
+
+#include <stdlib.h>
+
+#define CHUNK_BYTES 32768
+#define STDIN_BYTES_MAX 32768
+
+static void refuse(struct pb_call *call, const struct err *err)
+{
+    struct mgr_reader *r = call->user;
+    if (r)
+        mgr_reader_remove(r);
+    pb_call_finish(call, err);
+}
+
+static struct mgr_reader *add_reader(struct pb_call *call, struct mgr_guest *g,
+                                     struct mgr_reader like)
+{
+    struct mgr_reader *r = malloc(sizeof *r);
+    struct err err;
+    if (!r) {
+        err_set(&err, ERR_NO_MEMORY, "no memory for a reader");
+        pb_call_finish(call, &err);
+        return NULL;
+    }
+    *r = like;
+    r->call = call;
+    call->user = r;
+    mgr_reader_add(g, r);
+    return r;
+}
+
+static void open_attachment(struct pb_call *call, const PbAttachOpen *open)
+{
+    struct mgr_guest *g;
+    struct err err;
+    if (mgr_guest_find(mgr_of_conn(call->conn_ctx), open->name, &g, &err)) {
+        refuse(call, &err);
+        return;
+    }
+    if (open->stdin && g->writer) {
+        err_set(&err, ERR_STATE, "standard input of guest \"%s\" is taken by another client",
+                g->name);
+        refuse(call, &err);
+        return;
+    }
+    struct mgr_reader like = {
+        .attach = true, .hold = open->hold, .follow = true, .writer = open->stdin};
+    like.wait_start = open->start;
+    like.at = open->replay ? mgr_console_oldest(&g->console) : mgr_console_newest(&g->console);
+    if (!add_reader(call, g, like))
+        return;
+    if (open->start && mgr_guest_start(g, &err)) {
+        refuse(call, &err);
+        return;
+    }
+    if (open->start && !open->stdin && !g->spec->tty)
+        mgr_guest_input_eof(g); /* nobody will write */
+    pb_call_wake(call);
+}
+
+static res_code_t take_input(struct mgr_reader *r, const PbAttachRequest *req, struct err *err)
+{
+    struct mgr_guest *g = r->guest;
+    switch (req->kind_case) {
+    case PB_ATTACH_REQUEST__KIND_STDIN:
+        if (!r->writer)
+            return err_set(err, ERR_STATE, "this attachment was opened without stdin");
+        if (req->stdin.len > STDIN_BYTES_MAX)
+            return err_set(err, ERR_INVALID, "stdin of %zu bytes; at most %d in one message",
+                           req->stdin.len, STDIN_BYTES_MAX);
+        mgr_guest_input(g, req->stdin.data, req->stdin.len);
+        return OK;
+    case PB_ATTACH_REQUEST__KIND_STDIN_EOF:
+        if (r->writer)
+            mgr_guest_input_eof(g);
+        return OK;
+    case PB_ATTACH_REQUEST__KIND_RESIZE:
+        if (req->resize->rows - 1 > 65534 || req->resize->cols - 1 > 65534)
+            return err_set(err, ERR_INVALID, "a terminal of %u x %u; 1 to 65535", req->resize->rows,
+                           req->resize->cols);
+        mgr_guest_resize(g, req->resize->rows, req->resize->cols);
+        return OK;
+    case PB_ATTACH_REQUEST__KIND_SIGNAL:
+        if (req->signal - 1 > 63)
+            return err_set(err, ERR_INVALID, "signal %u; 1 to 64", req->signal);
+        if (mgr_guest_running(g)) /* else it came too late: the end is on its way to the client */
+            return mgr_guest_signal(g, req->signal, err);
+        return OK;
+    default:
+        return err_set(err, ERR_INVALID,
+                       "an attachment takes stdin, stdin_eof, resize and signal after open");
+    }
+}
+
+void mgr_attach_guest(struct pb_call *call, const ProtobufCMessage *msg)
+{
+    const PbAttachRequest *req = (const PbAttachRequest *)msg;
+    struct mgr_reader *r = call->user;
+    struct err err;
+    if (!r && req->kind_case == PB_ATTACH_REQUEST__KIND_OPEN)
+        return open_attachment(call, req->open);
+    if (!r) {
+        err_set(&err, ERR_INVALID, "the first message of an attachment is open");
+        return refuse(call, &err);
+    }
+    if (take_input(r, req, &err))
+        refuse(call, &err);
+}
+
+void mgr_attach_half_close(struct pb_call *call)
+{
+    struct mgr_reader *r = call->user;
+    struct err err;
+    if (!r) {
+        err_set(&err, ERR_INVALID, "the first message of an attachment is open");
+        refuse(call, &err);
+    } else if (r->writer && !r->guest->spec->tty) {
+        mgr_guest_input_eof(r->guest);
+    }
+}
+
+void mgr_read_logs(struct pb_call *call, const ProtobufCMessage *msg)
+{
+    const PbReadLogsRequest *req = (const PbReadLogsRequest *)msg;
+    struct mgr_guest *g;
+    struct err err;
+    if (mgr_guest_find(mgr_of_conn(call->conn_ctx), req->name, &g, &err)) {
+        refuse(call, &err);
+        return;
+    }
+    struct mgr_reader like = {.follow = req->follow, .at = mgr_console_oldest(&g->console)};
+    if (add_reader(call, g, like))
+        pb_call_wake(call);
+}
+
+void mgr_reader_gone(struct pb_call *call)
+{
+    struct mgr_reader *r = call->user;
+    if (!r)
+        return;
+    if (r->writer && !r->guest->spec->tty)
+        mgr_guest_input_eof(r->guest);
+    mgr_reader_remove(r);
+}
+
+static void send_guest(struct pb_call *call, const struct mgr_guest *g, bool ended)
+{
+    PbAttachResponse resp = PB_ATTACH_RESPONSE__INIT;
+    resp.kind_case = ended ? PB_ATTACH_RESPONSE__KIND_ENDED : PB_ATTACH_RESPONSE__KIND_OPENED;
+    resp.opened = (PbGuest *)(uintptr_t)mgr_guest_message(g); /* a union */
+    pb_call_send(call, &resp.base);
+}
+
+/* The first response, once it can be given. True: it was given now or before. */
+static bool opened(struct mgr_reader *r)
+{
+    struct mgr_guest *g = r->guest;
+    if (r->opened_sent)
+        return true;
+    if (r->wait_start && g->state == PB_GUEST_STATE_STARTING)
+        return false;
+    if (r->wait_start && g->refused) {
+        struct err err;
+        err_set(&err, g->refused, "%s", g->end_text);
+        refuse(r->call, &err);
+        return false;
+    }
+    r->opened_sent = true;
+    send_guest(r->call, g, false);
+    return false; /* one message at a time */
+}
+
+/* The client has room for a message. */
+void mgr_reader_pull(struct pb_call *call)
+{
+    static uint8_t bytes[CHUNK_BYTES]; /* packed before it is used again */
+    struct mgr_reader *r = call->user;
+    if (!r || (r->attach && !opened(r)))
+        return;
+    struct mgr_guest *g = r->guest;
+    PbConsoleChunk chunk = PB_CONSOLE_CHUNK__INIT;
+    unsigned stream = 0;
+    size_t n = mgr_console_get(&g->console, &r->at, &stream, &chunk.dropped, bytes, sizeof bytes);
+    if (n) {
+        chunk.stream = stream;
+        chunk.data = (ProtobufCBinaryData){n, bytes};
+        chunk.seq = r->at.seq - n;
+        PbAttachResponse resp = PB_ATTACH_RESPONSE__INIT;
+        resp.kind_case = PB_ATTACH_RESPONSE__KIND_OUTPUT;
+        resp.output = &chunk;
+        pb_call_send(call, r->attach ? &resp.base : &chunk.base);
+        if (r->hold)
+            mgr_guest_grant(g);
+    } else if (mgr_guest_over(g) || !r->follow) {
+        if (r->attach)
+            send_guest(call, g, true);
+        mgr_reader_remove(r);
+        pb_call_finish(call, NULL);
+    }
+}

@@ -1,0 +1,39 @@
+/*
+ * manager/child.h - a child process with a socket to it: what workers and importers have in common.
+ * Looks into: base.  Used by: daemon/manager.
+ * The child finds the socket as descriptor PB_CHILD_FD (and a file, if one is passed, behind it), the null device as input, and the
+ * daemon's log as output and error.
+ * Life: start -> exit callback -> close -> gone callback (may free).  Thread: the loop's.
+ */
+#ifndef MANAGER_CHILD_H
+#define MANAGER_CHILD_H
+
+#include "engine/base/base.h"
+#include "engine/base/err.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct mgr_child {
+    uv_process_t process;
+    uv_poll_t poll;
+    int fd; /* borrowed: the channel owns it */
+    int closing;
+    bool exited;
+    void (*on_exit)(struct mgr_child *child, int64_t status, int sig);
+    void (*on_gone)(struct mgr_child *child);
+};
+
+/* on_exit, on_gone, and poll->data are set by the caller. *fd is our end of the socket, the caller's to close in on_gone. On
+ * failure on_gone comes too, perhaps before the return. */
+res_t mgr_child_start(struct mgr_child *c, uv_loop_t *loop, const char *path, int pass_fd,
+                      uv_poll_cb poll_cb, int *fd, struct err *err);
+/* Poll for reading, and for writing if asked. */
+void mgr_child_poll(struct mgr_child *c, bool write);
+void mgr_child_kill(struct mgr_child *c); /* SIGKILL */
+/* It sees the end of its input and goes. */
+void mgr_child_hang_up(struct mgr_child *c);
+/* After on_exit. */
+void mgr_child_close(struct mgr_child *c);
+
+#endif
