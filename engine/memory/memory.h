@@ -11,8 +11,8 @@
  * Guest-visible calls answer as Linux does: 0 or a positive result, or -LX errno (the numbers of Linux on every
  * architecture we know: EPERM 1 .. see <errno.h> of the host). Lengths and addresses are the guest's, unchecked.
  *
- * Lock order: lx.lock > mem_space.lock > mem_object.lock > cc_space.lock. Each public function takes what it needs;
- * the lock covers the host call and the bookkeeping together. Host calls made for a guest are cut into pieces of 4 MiB.
+ * Lock order: lx.lock > mem_pool's lock (of all its spaces and objects) > cc_space.lock. Each public function takes what it
+ * needs; the lock covers the host call and the bookkeeping together. Host calls made for a guest are cut into pieces of 4 MiB.
  *
  * Rules, verified by mem_check():
  *  (1) Every page of the window outside the maps is PROT_NONE; the first 64 KiB and the last GiB are never mapped.
@@ -40,17 +40,34 @@ enum mem_flag {
     MEM_NOREPLACE = 4,   /* at this address, or -EEXIST */
     MEM_GROWSDOWN = 8,   /* accepted; stacks are given their whole limit at once */
     MEM_NORESERVE = 16,  /* not counted as committed until made writable */
+    /* The process's own stack, of at most 8 MiB: counted as 256 KiB, as most of it is never touched. Never taken from a
+     * guest's flags, or a guest has memory for nothing. */
     MEM_STACK = 32,
 };
 
 struct mem_pool_config {
-    uint64_t commit_bytes; /* limit of private writable memory of all spaces together */
-    uint32_t maps;         /* host mappings of all spaces together */
-    uint32_t window_bits;  /* 32..38; 36 is usual */
+    uint64_t commit_bytes; /* limit of private writable memory of all spaces together, and of what is mapped shared
+                              and writable; 0: 512 MiB */
+    uint32_t maps;         /* host mappings of all spaces together; 0: 16384 */
+    uint32_t window_bits;  /* 32..38; 36 is usual (0) */
+    uint64_t object_bytes; /* limit of what memory objects hold together (mem_object_write: -ENOSPC); 0: none */
 };
+/* Once per process, by the process itself (not its parent), before it is confined: opens /proc/self/pagemap.
+ * mem_pool_new does it if it was not done. */
+res_t mem_process_init(struct err *err);
 res_t mem_pool_new(const struct mem_pool_config *c, struct mem_pool **p, struct err *err);
 void mem_pool_free(struct mem_pool *p); /* no space and no object may be left */
 uint64_t mem_pool_committed_bytes(struct mem_pool *p);
+uint64_t mem_pool_object_bytes(struct mem_pool *p); /* really held by all memory objects (O(1)) */
+
+struct mem_stats {
+    uint64_t host_mmaps, host_mprotects, host_drops; /* host calls */
+    uint64_t faults, lifted, dirtied, watched, hot;  /* code watch: mem_fault calls, pages */
+    uint64_t forks, fork_pages_copied;
+    uint64_t windows_new, windows_recycled;
+    uint64_t host_maps; /* now, counted from above (rule 4) */
+};
+void mem_pool_stats(struct mem_pool *p, struct mem_stats *out);
 
 /* ---- objects ---- */
 
@@ -80,13 +97,14 @@ int64_t mem_object_seek(struct mem_object *o, uint64_t off, bool hole);
 
 /* ---- spaces ---- */
 
-/* Hooks of the code side (execute). Called with the space's lock held, on the thread that makes the change, before it
- * takes effect for exec_gone. */
+/* Hooks of the code side (execute). Called with the pool's lock held, on the thread that makes the change, before it
+ * takes effect for exec_gone. A hook may call mem_exec_key, mem_find and mem_dirty_*, must not change maps, and must not wait
+ * for another vCPU, which may be waiting for the lock in mem_fault. */
 struct mem_hooks {
     void *ctx;
     /* [lo, hi) stops being executable or changes what is mapped there. */
     void (*exec_gone)(void *ctx, gva_t lo, gva_t hi);
-    /* The set of executable maps changed in any way (key of the code space). */
+    /* The set of executable maps changed in any way (key of the code space), also when one became writable. */
     void (*exec_changed)(void *ctx);
 };
 
@@ -96,13 +114,13 @@ void mem_space_put(struct mem_space *s);
 void mem_space_set_hooks(struct mem_space *s, const struct mem_hooks *h); /* NULL: none */
 uint8_t *mem_space_window(struct mem_space *s);
 uint64_t mem_space_bytes(struct mem_space *s); /* of the window: a power of two */
-/* A copy for fork. The parent's threads do not run. -ENOMEM. */
+/* A copy for fork. The parent's threads do not run. The child inherits the watch and the dirty set, not the hooks. -ENOMEM. */
 int mem_space_fork(struct mem_space *parent, struct mem_space **child);
 /* Empty the space (execve); the window stays. */
 void mem_space_clear(struct mem_space *s);
 
 /* mmap. addr is a hint unless FIXED or NOREPLACE; len > 0, rounded up. object NULL: anonymous. name shows in maps ("[stack]", a
- * path; copied), may be NULL. Returns the address or -errno. */
+ * path; copied), may be NULL. MEM_SHARED without an object makes one of its own. Returns the address or -errno. */
 int64_t mem_map(struct mem_space *s, gva_t addr, uint64_t len, int prot, int flags, struct mem_object *o, uint64_t offset,
                 const char *name);
 int mem_unmap(struct mem_space *s, gva_t addr, uint64_t len);
@@ -123,7 +141,12 @@ struct mem_map_info {
 /* The map that holds addr, or the next one above it; false if none. */
 bool mem_find(struct mem_space *s, gva_t addr, struct mem_map_info *out);
 uint64_t mem_space_mapped_bytes(struct mem_space *s);
-/* Executable maps in order, as bytes for a code-space key: {start, length, object identity, offset, write generation}. */
+/* Executable maps in order, as bytes for a code-space key: {start, length, object identity, offset, write generation}, five
+ * u64 each. Returns the whole length; at most n bytes are written. Equal keys mean equal code: private memory that is or was
+ * writable has an identity that no other space shares, so after fork the keys of parent and child are equal
+ * unless there is such executable memory (then the child needs a code space of its own). Files that are not immutable
+ * carry a generation that a write to a watched page moves; such a write also marks the page dirty in every space that maps it
+ * executable, watched there or not. */
 size_t mem_exec_key(struct mem_space *s, void *p, size_t n);
 
 /* ---- copies for the emulator: unmasked addresses; true, or false (EFAULT) with as much done as Linux may do ---- */
@@ -166,6 +189,7 @@ res_t mem_space_load(struct mem_pool *p, struct snap_reader *r,
                      struct mem_object *(*object_by_id)(void *ctx, uint64_t id), void *ctx, struct mem_space **s, struct err *err);
 /* Identity of an object in a snapshot, given by its owner. */
 void mem_object_set_snap_id(struct mem_object *o, uint64_t id);
+uint64_t mem_object_snap_id(struct mem_object *o); /* 0: none yet; a space whose maps show such an object cannot be saved */
 res_t mem_object_save(struct mem_object *o, struct snap_writer *w, struct err *err);
 res_t mem_object_load(struct mem_pool *p, struct snap_reader *r, struct mem_object **o, struct err *err);
 
