@@ -45,61 +45,81 @@ static bool __attribute__((noinline, cold)) again(struct vcpu *v, gva_t a, unsig
     }
 }
 
+/* The quick way of each accessor needs no stack: what goes wrong is left to a function of its own, in the tail. */
 /* clang-format off */
+#define COLD static bool __attribute__((noinline, cold))
+
 #define LOAD(bits, insn, reg, ctype)                                                               \
+    COLD ld##bits##_again(struct vcpu *v, gva_t a, uint##bits##_t *out)                            \
+    {                                                                                              \
+        return again(v, a, bits / 8, false) && mem_ld##bits(v, a, out);                            \
+    }                                                                                              \
     bool mem_ld##bits(struct vcpu *v, gva_t a, uint##bits##_t *out)                                \
     {                                                                                              \
         ctype x;                                                                                   \
-        do {                                                                                       \
-            __asm__ goto("1: " insn " (%[w],%[a]), %" reg "[x]\n" FIXUP("1b", "%l[fault]")         \
-                         : [x] "=r"(x) : [w] "r"(v->window), [a] "r"(a) : "memory" : fault);       \
-            *out = (uint##bits##_t)x;                                                              \
-            return true;                                                                           \
-        fault:;                                                                                    \
-        } while (again(v, a, bits / 8, false));                                                    \
-        return false;                                                                              \
+        __asm__ goto("1: " insn " (%[w],%[a]), %" reg "[x]\n" FIXUP("1b", "%l[fault]")             \
+                     : [x] "=r"(x) : [w] "r"(v->window), [a] "r"(a) : "memory" : fault);           \
+        *out = (uint##bits##_t)x;                                                                  \
+        return true;                                                                               \
+    fault:                                                                                         \
+        return ld##bits##_again(v, a, out);                                                        \
     }
 LOAD(8, "movzbl", "k", uint32_t)
 LOAD(16, "movzwl", "k", uint32_t)
 LOAD(32, "movl", "k", uint32_t)
 LOAD(64, "movq", "q", uint64_t)
 
-/* A store whose second page cannot be written must not write the first: ask the second page before. */
+/* A store whose second page cannot be written must not write the first: both pages are asked before. */
 #define STORE(bits, insn, reg, constraint)                                                         \
-    bool mem_st##bits(struct vcpu *v, gva_t a, uint##bits##_t x)                                   \
+    static bool put##bits(uint8_t *window, gva_t a, uint##bits##_t x)                              \
+    {                                                                                              \
+        __asm__ goto("1: " insn " %" reg "[x], (%[w],%[a])\n" FIXUP("1b", "%l[fault]")             \
+                     : : [x] constraint(x), [w] "r"(window), [a] "r"(a) : "memory" : fault);       \
+        return true;                                                                               \
+    fault:                                                                                         \
+        return false;                                                                              \
+    }                                                                                              \
+    COLD st##bits##_again(struct vcpu *v, gva_t a, uint##bits##_t x)                               \
     {                                                                                              \
         do {                                                                                       \
-            if (unlikely((a & (PAGE_SIZE - 1)) + bits / 8 > PAGE_SIZE) &&                          \
-                !(mem_probe(v->window + a, true) &&                                                \
-                  mem_probe(v->window + ALIGN_UP(a, PAGE_SIZE), true)))                            \
-                continue;                                                                          \
-            __asm__ goto("1: " insn " %" reg "[x], (%[w],%[a])\n" FIXUP("1b", "%l[fault]")         \
-                         : : [x] constraint(x), [w] "r"(v->window), [a] "r"(a) : "memory" : fault);\
-            return true;                                                                           \
-        fault:;                                                                                    \
+            if (writable(v->window + a, bits / 8) && put##bits(v->window, a, x))                   \
+                return true;                                                                       \
         } while (again(v, a, bits / 8, true));                                                     \
         return false;                                                                              \
+    }                                                                                              \
+    bool mem_st##bits(struct vcpu *v, gva_t a, uint##bits##_t x)                                   \
+    {                                                                                              \
+        if (likely((a & (PAGE_SIZE - 1)) <= PAGE_SIZE - bits / 8) && put##bits(v->window, a, x))   \
+            return true;                                                                           \
+        return st##bits##_again(v, a, x);                                                          \
     }
+static bool writable(uint8_t *p, size_t n)
+{
+    return mem_probe(p, true) && mem_probe(p + n - 1, true);
+}
 STORE(8, "movb", "b", "q")
 STORE(16, "movw", "w", "r")
 STORE(32, "movl", "k", "r")
 STORE(64, "movq", "q", "r")
 
 #define CAS(bits, insn, reg)                                                                       \
+    COLD cas##bits##_again(struct vcpu *v, gva_t a, uint##bits##_t expected,                       \
+                           uint##bits##_t desired, uint##bits##_t *old)                            \
+    {                                                                                              \
+        return again(v, a, bits / 8, true) && mem_cas##bits(v, a, expected, desired, old);         \
+    }                                                                                              \
     bool mem_cas##bits(struct vcpu *v, gva_t a, uint##bits##_t expected, uint##bits##_t desired,   \
                        uint##bits##_t *old)                                                        \
     {                                                                                              \
         uint##bits##_t x;                                                                          \
-        do {                                                                                       \
-            __asm__ goto("1: lock " insn " %" reg "[d], (%[w],%[at])\n" FIXUP("1b", "%l[fault]")   \
-                         : "=a"(x)                                                                 \
-                         : "a"(expected), [d] "r"(desired), [w] "r"(v->window), [at] "r"(a)        \
-                         : "memory", "cc" : fault);                                                \
-            *old = x;                                                                              \
-            return true;                                                                           \
-        fault:;                                                                                    \
-        } while (again(v, a, bits / 8, true));                                                     \
-        return false;                                                                              \
+        __asm__ goto("1: lock " insn " %" reg "[d], (%[w],%[at])\n" FIXUP("1b", "%l[fault]")       \
+                     : "=a"(x)                                                                     \
+                     : "a"(expected), [d] "r"(desired), [w] "r"(v->window), [at] "r"(a)            \
+                     : "memory", "cc" : fault);                                                    \
+        *old = x;                                                                                  \
+        return true;                                                                               \
+    fault:                                                                                         \
+        return cas##bits##_again(v, a, expected, desired, old);                                    \
     }
 CAS(32, "cmpxchgl", "k")
 CAS(64, "cmpxchgq", "q")
