@@ -28,7 +28,7 @@ struct run_config {
     const char *name;
     uint64_t cache_bytes;
     uint32_t arena_bytes;
-    uint32_t features_off;    /* HOST_FEATURE_* masked away */
+    uint32_t features_off; /* HOST_FEATURE_* masked away */
     uint32_t vcpu_count;
     uint32_t block_insns_max; /* 0: default */
     uint32_t t1_threshold;    /* entries before translating; 0: default; 1: at once */
@@ -42,8 +42,9 @@ enum run_why {
 };
 
 struct run_stats {
-    uint64_t insns_t0, blocks_translated, insns_translated, host_bytes, translate_ns, misses, chained, retired, evictions, faults,
-        exits, helper_insns; /* helper_insns: guest instructions translated to helper calls, by execution if counted */
+    uint64_t insns_t0, blocks_translated, insns_translated, host_bytes, translate_ns, misses,
+        chained, retired, evictions, faults, exits,
+        helper_insns; /* helper_insns: guest instructions translated to helper calls, by execution if counted */
 };
 
 /* Once per process, before the first engine: SIGSEGV and SIGBUS handlers (the only ones in the house). */
@@ -53,16 +54,19 @@ res_t run_thread_init(struct err *err);
 void run_thread_fini(void);
 
 res_t run_engine_new(const struct run_config *c, struct run_engine **e, struct err *err);
-void run_engine_free(struct run_engine *e); /* joins the translator thread; no vcpu and no space may be left */
+void run_engine_free(
+    struct run_engine *e); /* joins the translator thread; no vcpu and no space may be left */
 void run_engine_stats(struct run_engine *e, struct run_stats *out);
 
 res_t run_vcpu_new(struct run_engine *e, struct run_vcpu **rv, struct err *err);
 void run_vcpu_free(struct run_vcpu *rv);
 struct vcpu *run_vcpu_state(struct run_vcpu *rv);
 
-res_t run_space_new(struct run_engine *e, struct mem_space *m, struct run_space **s, struct err *err);
+res_t run_space_new(struct run_engine *e, struct mem_space *m, struct run_space **s,
+                    struct err *err);
 /* For the child of fork: shares the parent's code space (D1). */
-res_t run_space_fork(struct run_space *parent, struct mem_space *child, struct run_space **s, struct err *err);
+res_t run_space_fork(struct run_space *parent, struct mem_space *child, struct run_space **s,
+                     struct err *err);
 /* No vCPU runs in it any more. */
 void run_space_free(struct run_space *s);
 

@@ -1,0 +1,351 @@
+/* Arenas: the unit that is filled, evicted and reclaimed. */
+#include "engine/codecache/internal.h"
+
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/membarrier.h>
+
+#define INDEX_CAP_FIRST 32u
+
+res_code_t cc_arenas_init(struct cc_cache *c, struct err *err)
+{
+    c->arenas = calloc(c->arena_count, sizeof *c->arenas);
+    if (!c->arenas)
+        return err_set(err, ERR_NO_MEMORY, "code cache arenas");
+    for (uint32_t i = 0; i < c->arena_count; i++) {
+        struct cc_arena *a = &c->arenas[i];
+        a->cache = c;
+        a->off = c->arenas_off + i * c->arena_bytes;
+        arena_init(&a->meta, 0);
+        list_append(&c->free, &a->link);
+    }
+    c->free_count = c->arena_count;
+    return OK;
+}
+
+void cc_arenas_fini(struct cc_cache *c)
+{
+    for (uint32_t i = 0; c->arenas && i < c->arena_count; i++)
+        arena_fini(&c->arenas[i].meta);
+    free(c->arenas);
+}
+
+struct cc_arena *cc_arena_of(const struct cc_cache *c, uint32_t off)
+{
+    if (off < c->arenas_off)
+        return NULL;
+    uint32_t i = (off - c->arenas_off) / c->arena_bytes;
+    return i < c->arena_count ? &c->arenas[i] : NULL;
+}
+
+/* Thread: the owner. Readers see the array that holds at least `count` entries: it is replaced first, count grows after. */
+bool cc_arena_append(struct cc_arena *a, struct cc_block *b)
+{
+    uint32_t n = atomic_load_explicit(&a->count, memory_order_relaxed);
+    struct index_entry *at = atomic_load_explicit(&a->index, memory_order_relaxed);
+    if (n == a->index_cap) {
+        uint32_t cap = n ? 2 * n : INDEX_CAP_FIRST;
+        struct index_entry *bigger = arena_alloc(&a->meta, cap * sizeof *bigger);
+        if (!bigger)
+            return false;
+        for (uint32_t i = 0; i < n; i++)
+            bigger[i] = at[i];
+        a->index_cap = cap;
+        at = bigger;
+        atomic_store_explicit(&a->index, at, memory_order_release);
+    }
+    at[n] = (struct index_entry){b->host_off, b};
+    atomic_store_explicit(&a->count, n + 1, memory_order_release);
+    return true;
+}
+
+struct cc_block *cc_find_host(struct cc_cache *c, uint32_t off)
+{
+    struct cc_arena *a = cc_arena_of(c, off);
+    if (!a)
+        return NULL;
+    uint32_t n = atomic_load_explicit(&a->count, memory_order_acquire), lo = 0;
+    const struct index_entry *at = atomic_load_explicit(&a->index, memory_order_acquire);
+    while (n) { /* the last entry with host_off <= off is in lo .. lo + n - 1, if anywhere */
+        uint32_t half = n / 2;
+        if (at[lo + half].host_off <= off) {
+            lo += half + 1;
+            n -= half + 1;
+        } else
+            n = half;
+    }
+    if (!lo)
+        return NULL;
+    struct cc_block *b = at[lo - 1].block;
+    return off - b->host_off < b->host_bytes ? b : NULL;
+}
+
+void cc_arena_close(struct cc_thread *t)
+{
+    struct cc_cache *c = t->cache;
+    struct cc_arena *a = t->open;
+    if (!a)
+        return;
+    t->open = NULL;
+    pthread_mutex_lock(&c->lock);
+    a->state = ARENA_FULL;
+    list_append(&c->full, &a->link);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Retire all blocks of a full arena. cache.lock is held, so no space goes away: a space is destroyed under that lock,
+ * after its blocks were retired. */
+static void evict(struct cc_cache *c, struct cc_arena *a)
+{
+    uint32_t n = atomic_load_explicit(&a->count, memory_order_acquire);
+    const struct index_entry *at = atomic_load_explicit(&a->index, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++) {
+        struct cc_block *b = at[i].block;
+        if (atomic_load_explicit(&b->retired, memory_order_acquire))
+            continue;
+        pthread_mutex_lock(&b->space->lock);
+        cc_retire_locked(b->space, b);
+        pthread_mutex_unlock(&b->space->lock);
+    }
+    list_remove(&a->link);
+    list_append(&c->retiring, &a->link);
+    a->state = ARENA_RETIRING;
+    c->retiring_count++;
+    a->retire_epoch = atomic_fetch_add(&c->epoch, 1) + 1;
+    cc_count(&c->n_evictions, 1);
+}
+
+/* The coldest full arena: one whose blocks are all retired, else the oldest that was not looked up since it last stood
+ * here. */
+static struct cc_arena *coldest(struct cc_cache *c)
+{
+    list_for_each(l, &c->full)
+    {
+        struct cc_arena *a = list_entry(l, struct cc_arena, link);
+        if (!atomic_load_explicit(&a->live, memory_order_relaxed))
+            return a;
+    }
+    list_for_each_safe(l, &c->full)
+    {
+        struct cc_arena *a = list_entry(l, struct cc_arena, link);
+        if (!atomic_exchange_explicit(&a->touched, false, memory_order_relaxed))
+            return a;
+        list_remove(&a->link); /* second chance */
+        list_append(&c->full, &a->link);
+        if (l_next == &c->full)
+            break;
+    }
+    return list_empty(&c->full) ? NULL : list_entry(c->full.next, struct cc_arena, link);
+}
+
+static bool all_past(const struct cc_cache *c, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < c->thread_max; i++) {
+        struct cc_thread *t = c->threads[i];
+        uint64_t e = t ? atomic_load(&t->epoch) : 0;
+        if (e && e < epoch)
+            return false;
+    }
+    return true;
+}
+
+static void nudge_laggards(struct cc_cache *c, uint64_t epoch, const struct cc_thread *but)
+{
+    for (uint32_t i = 0; i < c->thread_max; i++) {
+        struct cc_thread *t = c->threads[i];
+        uint64_t e = t && t != but ? atomic_load(&t->epoch) : 0;
+        if (e && e < epoch && t->nudge)
+            t->nudge(t->nudge_ctx);
+    }
+}
+
+/* Code is about to be written where other code ran: every core must forget what it fetched ahead (SDM 8.1.3). */
+static void sync_cores(void)
+{
+    static _Atomic int registered;
+    if (!atomic_load(&registered)) {
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+        atomic_store(&registered, 1);
+    }
+    /* A kernel without it: x86 cores snoop stores to code by physical address, which is enough in practice. */
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+}
+
+/* but: a thread that is not nudged, because it is the caller */
+static bool reclaim_locked(struct cc_cache *c, bool nudge, const struct cc_thread *but)
+{
+    bool synced = false;
+    list_for_each_safe(l, &c->retiring)
+    {
+        struct cc_arena *a = list_entry(l, struct cc_arena, link);
+        if (!all_past(c, a->retire_epoch)) {
+            if (nudge)
+                nudge_laggards(c, a->retire_epoch, but);
+            break; /* those behind it were retired later */
+        }
+        if (!synced)
+            sync_cores();
+        synced = true;
+        arena_fini(&a->meta);
+        arena_init(&a->meta, 0);
+        atomic_store(&a->count, 0);
+        atomic_store(&a->index, NULL);
+        a->index_cap = 0;
+        a->used_bytes = 0;
+        a->state = ARENA_FREE;
+        list_remove(&a->link);
+        list_append(&c->free, &a->link);
+        c->free_count++;
+        c->retiring_count--;
+        cc_count(&c->n_reclaimed, 1);
+    }
+    pthread_mutex_lock(&c->defer_lock);
+    for (struct deferred **at = &c->deferred; *at;) {
+        struct deferred *d = *at;
+        if (all_past(c, d->epoch)) {
+            *at = d->next;
+            free(d);
+        } else
+            at = &d->next;
+    }
+    bool none = !c->deferred;
+    pthread_mutex_unlock(&c->defer_lock);
+    return none && list_empty(&c->retiring);
+}
+
+bool cc_reclaim(struct cc_cache *c, bool nudge)
+{
+    pthread_mutex_lock(&c->lock);
+    bool none = reclaim_locked(c, nudge, NULL);
+    pthread_mutex_unlock(&c->lock);
+    return none;
+}
+
+void cc_defer_free(struct cc_cache *c, struct deferred *d)
+{
+    pthread_mutex_lock(&c->defer_lock);
+    d->epoch = atomic_fetch_add(&c->epoch, 1) + 1;
+    d->next = c->deferred;
+    c->deferred = d;
+    pthread_mutex_unlock(&c->defer_lock);
+    if (c->work)
+        c->work(c->work_ctx);
+}
+
+/* How many arenas should be free or on their way: enough to go on while the translator thread wakes up. */
+static uint32_t want_free(const struct cc_cache *c)
+{
+    return MAX(c->arena_count / 8, 1u);
+}
+
+void cc_evict_ahead(struct cc_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->free_count + c->retiring_count < want_free(c)) {
+        struct cc_arena *a = coldest(c);
+        if (!a)
+            break;
+        evict(c, a);
+    }
+    reclaim_locked(c, true, NULL);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static bool open_arena(struct cc_thread *t)
+{
+    struct cc_cache *c = t->cache;
+    pthread_mutex_lock(&c->lock);
+    if (list_empty(&c->free))
+        reclaim_locked(c, true, t);
+    if (list_empty(&c->free) && !c->retiring_count) {
+        struct cc_arena *a = coldest(c);
+        if (a)
+            evict(c, a);
+        reclaim_locked(c, true, t); /* at once if nobody is inside, which excludes us */
+    }
+    if (!list_empty(&c->free)) {
+        struct cc_arena *a = list_entry(c->free.next, struct cc_arena, link);
+        list_remove(&a->link);
+        c->free_count--;
+        a->state = ARENA_OPEN;
+        t->open = a;
+    } else
+        cc_count(&c->n_full, 1);
+    bool low = c->free_count + c->retiring_count < want_free(c) || c->retiring_count;
+    pthread_mutex_unlock(&c->lock);
+    if (low && c->work)
+        c->work(c->work_ctx);
+    return t->open;
+}
+
+bool cc_reserve(struct cc_thread *t, uint32_t bytes_min, struct cc_slot *out)
+{
+    ASSERT(!t->reserved);
+    struct cc_cache *c = t->cache;
+    if (bytes_min > c->arena_bytes)
+        return false;
+    if (t->open && c->arena_bytes - t->open->used_bytes < bytes_min)
+        cc_arena_close(t);
+    if (!t->open && !open_arena(t))
+        return false;
+    struct cc_arena *a = t->open;
+    *out = (struct cc_slot){cc_writable(c, a->off + a->used_bytes), c->arena_bytes - a->used_bytes,
+                            a->off + a->used_bytes};
+    t->reserved = true;
+    return true;
+}
+
+bool cc_reserve_fresh(struct cc_thread *t, struct cc_slot *out)
+{
+    return cc_reserve(t, t->cache->arena_bytes, out);
+}
+
+void cc_abandon(struct cc_thread *t)
+{
+    ASSERT(t->reserved);
+    t->reserved = false;
+}
+
+/* ---- epochs ---- */
+
+void cc_enter(struct cc_thread *t)
+{
+    /* Sequentially consistent: the lookups behind it must not be done before others can see that we are inside. */
+    atomic_store(&t->epoch, atomic_load_explicit(&t->cache->epoch, memory_order_acquire));
+}
+
+void cc_safe_point(struct cc_thread *t)
+{
+    uint64_t now = atomic_load_explicit(&t->cache->epoch, memory_order_acquire);
+    if (now != atomic_load_explicit(&t->epoch, memory_order_relaxed))
+        atomic_store(&t->epoch, now);
+}
+
+void cc_leave(struct cc_thread *t)
+{
+    atomic_store_explicit(&t->epoch, 0, memory_order_release);
+}
+
+void cc_quiesce(struct cc_cache *c, struct cc_thread *t)
+{
+    uint64_t epoch = atomic_fetch_add(&c->epoch, 1) + 1;
+    for (unsigned turn = 0;; turn++) {
+        bool past = true;
+        pthread_mutex_lock(&c->lock);
+        for (uint32_t i = 0; i < c->thread_max; i++) {
+            uint64_t e =
+                c->threads[i] && c->threads[i] != t ? atomic_load(&c->threads[i]->epoch) : 0;
+            past &= !e || e >= epoch;
+        }
+        if (!past)
+            nudge_laggards(c, epoch, t);
+        pthread_mutex_unlock(&c->lock);
+        if (past)
+            return;
+        if (turn < 8)
+            sched_yield();
+        else
+            usleep(50);
+    }
+}

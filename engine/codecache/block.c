@@ -1,0 +1,330 @@
+/* Blocks: publish, chain, fill, retire; the side table. */
+#include "engine/codecache/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- side table ----
+ * One record per group, in order: LEB128 of (host bytes since the last << 2 | counted << 1 | lent), then of guest bytes
+ * since the last, zigzag; then, if lent, 1 + the register's number; then, if counted, the instructions not yet counted. */
+
+static unsigned put_leb(uint8_t *p, uint32_t x)
+{
+    unsigned n = 0;
+    for (; x >= 0x80; x >>= 7)
+        p[n++] = (uint8_t)(x | 0x80);
+    p[n++] = (uint8_t)x;
+    return n;
+}
+
+static uint32_t get_leb(const uint8_t **p)
+{
+    uint32_t x = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        uint8_t byte = *(*p)++;
+        x |= (uint32_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            return x;
+    }
+}
+
+#define MAP_RECORD_MAX 12u
+
+static uint32_t pack_map(const struct host_code *code, uint8_t *p)
+{
+    uint32_t n = 0, host = 0, pc = 0;
+    for (unsigned i = 0; i < code->map_count; i++) {
+        const struct host_pcmap *m = &code->map[i];
+        ASSERT(m->host_off >= host);
+        int32_t step = (int32_t)(m->pc_off - pc);
+        n += put_leb(p + n,
+                     (m->host_off - host) << 2 | (m->uncounted != 0) << 1 | (m->borrowed != 0));
+        n += put_leb(p + n, (uint32_t)step << 1 ^ (uint32_t)(step >> 31));
+        if (m->borrowed)
+            p[n++] = m->borrowed;
+        if (m->uncounted)
+            p[n++] = m->uncounted;
+        host = m->host_off;
+        pc = m->pc_off;
+    }
+    return n;
+}
+
+struct cc_place cc_block_place(const struct cc_block *b, uint32_t off)
+{
+    const uint8_t *p = b->map, *end = p + b->map_bytes;
+    uint32_t want = off - b->host_off, host = 0, pc = 0;
+    struct cc_place found = {.pc = b->pc};
+    while (p < end) {
+        uint32_t first = get_leb(&p), zigzag = get_leb(&p);
+        unsigned lent = first & 1 ? *p++ : 0, uncounted = first & 2 ? *p++ : 0;
+        host += first >> 2;
+        pc += (zigzag >> 1) ^ -(zigzag & 1);
+        if (host > want)
+            break;
+        found = (struct cc_place){b->pc + pc, lent, uncounted};
+    }
+    return found;
+}
+
+/* ---- publish ---- */
+
+static int by_patch_off(const void *a, const void *b)
+{
+    const struct cc_exit *x = a, *y = b;
+    return x->patch_off < y->patch_off ? -1 : x->patch_off > y->patch_off;
+}
+
+static struct cc_block *describe(struct cc_arena *a, const struct cc_publish *p)
+{
+    const struct host_code *code = p->code;
+    CLEANUP(free_ptr) uint8_t *map = malloc(MAX(code->map_count, 1u) * MAP_RECORD_MAX);
+    uint32_t map_bytes = map ? pack_map(code, map) : 0;
+    struct cc_block *b =
+        arena_zalloc(&a->meta, sizeof *b + code->exit_count * sizeof *b->exits + map_bytes);
+    if (!b || !map)
+        return NULL;
+    b->pc = p->pc;
+    b->host_off = code->cache_off;
+    b->host_bytes = code->len;
+    b->guest_bytes = p->guest_bytes;
+    b->insn_count = (uint16_t)p->insn_count;
+    b->exit_count = (uint16_t)code->exit_count;
+    b->flags = p->flags;
+    b->space = p->space;
+    b->arena = a;
+    b->exits = (struct cc_exit *)(b + 1);
+    b->map = memcpy(b->exits + code->exit_count, map, map_bytes);
+    b->map_bytes = map_bytes;
+    list_init(&b->incoming);
+    list_init(&b->page_link[0]);
+    list_init(&b->page_link[1]);
+    for (unsigned i = 0; i < code->exit_count; i++) {
+        struct cc_exit *e = &b->exits[i];
+        *e = (struct cc_exit){.target = code->exits[i].target,
+                              .patch_off = code->cache_off + code->exits[i].patch_off,
+                              .stub_off = code->cache_off + code->exits[i].stub_off};
+        ASSERT(e->patch_off % 4 == 0);
+        list_init(&e->link);
+    }
+    qsort(b->exits, b->exit_count, sizeof *b->exits, by_patch_off);
+    return b;
+}
+
+static enum cc_publish_result enter_locked(struct cc_space *s, const struct cc_publish *p,
+                                           struct cc_block *b, struct cc_block **present)
+{
+    if (p->generation && atomic_load(p->generation) != p->generation_seen)
+        return CC_OUTDATED;
+    if ((*present = cc_find(s, p->pc)))
+        return CC_PRESENT;
+    uint64_t first = p->pc >> PAGE_BITS, last = (p->pc + p->guest_bytes - 1) >> PAGE_BITS;
+    struct page_entry *pages[2] = {cc_page_make(s, first),
+                                   last == first ? NULL : cc_page_make(s, last)};
+    if (!pages[0] || (last != first && !pages[1]) || !cc_hash_reserve(s) ||
+        !cc_arena_append(b->arena, b))
+        return CC_NO_MEMORY;
+    list_append(&pages[0]->heads, &b->page_link[0]);
+    if (pages[1])
+        list_append(&pages[1]->tails, &b->page_link[1]);
+    atomic_fetch_add_explicit(&b->arena->live, 1, memory_order_relaxed);
+    cc_hash_insert(s, b);
+    return CC_PUBLISHED;
+}
+
+enum cc_publish_result cc_publish(struct cc_thread *t, const struct cc_publish *p,
+                                  struct cc_block **out)
+{
+    ASSERT(t->reserved && p->guest_bytes && p->guest_bytes <= PAGE_SIZE);
+    struct cc_arena *a = t->open;
+    ASSERT(p->code->cache_off == a->off + a->used_bytes &&
+           p->code->len <= a->off + t->cache->arena_bytes - p->code->cache_off);
+    t->reserved = false;
+    struct cc_block *b = describe(a, p), *present = NULL;
+    if (!b)
+        return CC_NO_MEMORY;
+    pthread_mutex_lock(&p->space->lock);
+    enum cc_publish_result result = enter_locked(p->space, p, b, &present);
+    pthread_mutex_unlock(&p->space->lock);
+    if (result == CC_PUBLISHED) {
+        a->used_bytes =
+            MIN(ALIGN_UP(a->used_bytes + p->code->len, CC_BLOCK_ALIGN), t->cache->arena_bytes);
+        cc_count(&t->cache->n_published, 1);
+        cc_count(&t->cache->n_host_bytes, p->code->len);
+        *out = b;
+    } else if (result == CC_PRESENT)
+        *out = present;
+    return result;
+}
+
+/* ---- joining ---- */
+
+static struct cc_exit *exit_at(struct cc_block *b, uint32_t site_off)
+{
+    unsigned lo = 0, n = b->exit_count;
+    while (n) {
+        unsigned half = n / 2;
+        if (b->exits[lo + half].patch_off < site_off) {
+            lo += half + 1;
+            n -= half + 1;
+        } else
+            n = half;
+    }
+    return lo < b->exit_count && b->exits[lo].patch_off == site_off ? &b->exits[lo] : NULL;
+}
+
+static void unchain(struct cc_cache *c, struct cc_exit *e)
+{
+    c->host->patch(cc_writable(c, e->patch_off), e->patch_off, e->stub_off);
+    e->to = NULL;
+    list_remove(&e->link);
+    cc_count(&c->n_unchained, 1);
+}
+
+bool cc_chain(struct cc_cache *c, uint32_t site_off, struct cc_block *b)
+{
+    struct cc_block *from = cc_find_host(c, site_off);
+    /* from's space may be gone; then from is retired, and the pointer is only compared. */
+    if (!from || from->space != b->space)
+        return false;
+    struct cc_exit *e = exit_at(from, site_off);
+    ASSERT(e);
+    bool done = false;
+    pthread_mutex_lock(&b->space->lock);
+    if (!from->retired && !b->retired && e->target == b->pc && !e->to) {
+        e->to = b;
+        list_append(&b->incoming, &e->link);
+        c->host->patch(cc_writable(c, e->patch_off), e->patch_off, b->host_off);
+        done = true;
+        cc_count(&c->n_chained, 1);
+    }
+    pthread_mutex_unlock(&b->space->lock);
+    atomic_store_explicit(&b->arena->touched, true, memory_order_relaxed);
+    return done;
+}
+
+void cc_fill(struct cc_thread *t, struct cc_block *b)
+{
+    struct cpu_jt_entry *jt = t->pinned_jt;
+    if (jt == cc_missing_table())
+        return;
+    struct cpu_jt_entry *e = cc_jt_slot(jt, b->pc);
+    ASSERT(t->pinned == b->space);
+    pthread_mutex_lock(&b->space->lock);
+    if (!b->retired) {
+        atomic_store_explicit(&e->host, cc_host(t->cache, b->host_off), memory_order_relaxed);
+        atomic_store_explicit(&e->pc, b->pc, memory_order_release);
+    }
+    pthread_mutex_unlock(&b->space->lock);
+    atomic_store_explicit(&b->arena->touched, true, memory_order_relaxed);
+}
+
+/* ---- retiring ---- */
+
+/* The order does not matter to threads inside: each of them leaves the block by itself, and its bytes stay until all
+ * have. Only the pc of a jump table's entry is cleared: who has compared it already may still load the pointer. */
+void cc_retire_locked(struct cc_space *s, struct cc_block *b)
+{
+    struct cc_cache *c = s->cache;
+    if (b->retired)
+        return;
+    atomic_store_explicit(&b->retired, true, memory_order_release);
+    cc_hash_remove(s, b);
+    list_remove(&b->page_link[0]);
+    list_remove(&b->page_link[1]);
+    while (!list_empty(&b->incoming))
+        unchain(c, list_entry(b->incoming.next, struct cc_exit, link));
+    for (unsigned i = 0; i < b->exit_count; i++)
+        if (b->exits[i].to) {
+            b->exits[i].to = NULL;
+            list_remove(&b->exits[i].link);
+        }
+    for (uint32_t i = 0; i < c->thread_max; i++) {
+        struct cpu_jt_entry *jt = atomic_load_explicit(&s->jt[i], memory_order_acquire);
+        if (!jt || jt == cc_missing_table())
+            continue;
+        struct cpu_jt_entry *e = cc_jt_slot(jt, b->pc);
+        if (atomic_load_explicit(&e->pc, memory_order_relaxed) == b->pc)
+            atomic_store_explicit(&e->pc, UINT64_MAX, memory_order_release);
+    }
+    atomic_fetch_sub_explicit(&b->arena->live, 1, memory_order_relaxed);
+    cc_count(&c->n_retired, 1);
+}
+
+void cc_retire_block(struct cc_block *b)
+{
+    pthread_mutex_lock(&b->space->lock);
+    cc_retire_locked(b->space, b);
+    pthread_mutex_unlock(&b->space->lock);
+}
+
+static bool overlaps(const struct cc_block *b, gva_t lo, gva_t hi)
+{
+    return b->pc < hi && b->pc + b->guest_bytes > lo;
+}
+
+/* One of a page's lists; `link` says which page_link it runs through. */
+static size_t retire_list(struct cc_space *s, struct list *blocks, unsigned link, gva_t lo,
+                          gva_t hi)
+{
+    size_t n = 0;
+    list_for_each_safe(l, blocks)
+    {
+        struct cc_block *b =
+            (struct cc_block *)((char *)(l - link) - offsetof(struct cc_block, page_link));
+        if (overlaps(b, lo, hi)) {
+            cc_retire_locked(s, b);
+            n++;
+        }
+    }
+    return n;
+}
+
+static size_t retire_in_page(struct cc_space *s, struct page_entry *e, gva_t lo, gva_t hi)
+{
+    size_t n = retire_list(s, &e->heads, 0, lo, hi) + retire_list(s, &e->tails, 1, lo, hi);
+    cc_page_drop_if_empty(s, e);
+    return n;
+}
+
+size_t cc_retire_range(struct cc_space *s, gva_t lo, gva_t hi)
+{
+    if (lo >= hi)
+        return 0;
+    size_t n = 0;
+    uint64_t first = lo >> PAGE_BITS, last = (hi - 1) >> PAGE_BITS;
+    pthread_mutex_lock(&s->lock);
+    if (last - first < s->page_count) {
+        for (uint64_t page = first; page <= last; page++) {
+            struct page_entry *e = cc_page_find(s, page);
+            if (e)
+                n += retire_in_page(s, e, lo, hi);
+        }
+    } else {
+        for (size_t i = 0; i < (size_t)1 << s->page_bits; i++)
+            for (struct page_entry *e = s->pages[i], *next; e; e = next) {
+                next = e->next;
+                if (e->page >= first && e->page <= last)
+                    n += retire_in_page(s, e, lo, hi);
+            }
+    }
+    pthread_mutex_unlock(&s->lock);
+    /* Old hash tables and arenas without a live block are reclaimed when somebody needs room. */
+    return n;
+}
+
+bool cc_space_any_outside(struct cc_space *s, const gva_t (*ranges)[2], size_t count)
+{
+    bool any = false;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; !any && i < (size_t)1 << s->page_bits; i++)
+        for (struct page_entry *e = s->pages[i]; !any && e; e = e->next) {
+            gva_t at = e->page << PAGE_BITS;
+            bool inside = list_empty(&e->heads);
+            for (size_t k = 0; !inside && k < count; k++)
+                inside = at >= ranges[k][0] && at < ranges[k][1];
+            any = !inside;
+        }
+    pthread_mutex_unlock(&s->lock);
+    return any;
+}

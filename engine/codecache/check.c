@@ -1,0 +1,129 @@
+/* The room's rules, verified. */
+#include "engine/codecache/internal.h"
+
+#include <string.h>
+
+static bool leads_to(const struct cc_cache *c, uint32_t site_off, uint32_t target_off)
+{
+    /* What patch writes for this target is what stands there. */
+    uint32_t there, should;
+    memcpy(&there, cc_writable(c, site_off), 4);
+    _Alignas(4) uint32_t copy = 0;
+    c->host->patch(&copy, site_off, target_off);
+    should = copy;
+    return there == should;
+}
+
+static bool check_exits(struct cc_cache *c, struct cc_block *b)
+{
+    for (unsigned i = 0; i < b->exit_count; i++) {
+        struct cc_exit *e = &b->exits[i];
+        if (i && e[-1].patch_off >= e->patch_off)
+            return false;
+        if (!e->to) {
+            if (!list_empty(&e->link) || !leads_to(c, e->patch_off, e->stub_off))
+                return false;
+            continue;
+        }
+        bool listed = false;
+        list_for_each(l, &e->to->incoming) listed |= l == &e->link;
+        if (!listed || e->to->retired || e->to->space != b->space || e->to->pc != e->target ||
+            !leads_to(c, e->patch_off, e->to->host_off))
+            return false; /* rule (3) */
+    }
+    return true;
+}
+
+static bool on_page(struct cc_space *s, struct cc_block *b)
+{
+    uint64_t first = b->pc >> PAGE_BITS, last = (b->pc + b->guest_bytes - 1) >> PAGE_BITS;
+    struct page_entry *e = cc_page_find(s, first),
+                      *f = last == first ? NULL : cc_page_find(s, last);
+    bool head = false, tail = last == first && list_empty(&b->page_link[1]);
+    if (e)
+        list_for_each(l, &e->heads) head |= l == &b->page_link[0];
+    if (f)
+        list_for_each(l, &f->tails) tail |= l == &b->page_link[1];
+    return head && tail;
+}
+
+static bool check_block(struct cc_cache *c, struct cc_block *b)
+{
+    struct cc_space *s = b->space;
+    if (b->retired) {
+        if (!list_empty(&b->incoming) || !list_empty(&b->page_link[0]) ||
+            !list_empty(&b->page_link[1]))
+            return false; /* rule (5); its space may be gone */
+        return true;
+    }
+    pthread_mutex_lock(&s->lock);
+    bool ok = cc_find(s, b->pc) == b && on_page(s, b) && check_exits(c, b);
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+static bool check_arena(struct cc_cache *c, struct cc_arena *a)
+{
+    uint32_t n = atomic_load(&a->count), live = 0, end = a->off;
+    const struct index_entry *at = atomic_load(&a->index);
+    if (a->state == ARENA_FREE)
+        return n == 0 && atomic_load(&a->live) == 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct cc_block *b = at[i].block;
+        if (at[i].host_off != b->host_off || b->host_off < end || b->arena != a)
+            return false; /* rule (6) */
+        end = b->host_off + b->host_bytes;
+        if (end > a->off + c->arena_bytes || !check_block(c, b))
+            return false;
+        live += !b->retired;
+    }
+    return live == atomic_load(&a->live) && (a->state != ARENA_RETIRING || !live);
+}
+
+static bool check_space(struct cc_space *s)
+{
+    bool ok = true;
+    pthread_mutex_lock(&s->lock);
+    struct hash_table *h = atomic_load(&s->hash);
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < 1u << h->bits; i++) {
+        struct cc_block *b = atomic_load(&h->slot[i]);
+        if (!b || b->space != s) /* empty, or a tombstone */
+            continue;
+        live++;
+        ok &= !b->retired;
+    }
+    ok &= live == h->live && h->used < 1u << h->bits;
+    for (uint32_t i = 0; i < s->cache->thread_max; i++) {
+        struct cpu_jt_entry *jt = atomic_load(&s->jt[i]);
+        for (size_t k = 0; jt && jt != cc_missing_table() && k < CPU_JT_COUNT; k++) {
+            uint64_t pc = atomic_load(&jt[k].pc);
+            if (pc == UINT64_MAX || (pc == 0 && k))
+                continue;
+            struct cc_block *b = cc_find(s, pc); /* rule (5): every entry is live */
+            ok &= b && atomic_load(&jt[k].host) == cc_host(s->cache, b->host_off);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+bool cc_check(struct cc_cache *c)
+{
+    bool ok = c->rw != c->rx;
+    pthread_mutex_lock(&c->lock);
+    uint32_t free_count = 0, retiring_count = 0, spaces = 0;
+    list_for_each(l, &c->free) free_count++;
+    list_for_each(l, &c->retiring) retiring_count++;
+    ok &= free_count == c->free_count && retiring_count == c->retiring_count;
+    list_for_each(l, &c->all)
+    {
+        ok &= check_space(list_entry(l, struct cc_space, all_link));
+        spaces++;
+    }
+    ok &= spaces == c->space_count;
+    for (uint32_t i = 0; ok && i < c->arena_count; i++)
+        ok &= check_arena(c, &c->arenas[i]);
+    pthread_mutex_unlock(&c->lock);
+    return ok;
+}
