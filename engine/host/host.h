@@ -76,8 +76,7 @@ struct host_ops {
     uint32_t (*features)(void);
     /* Write the stubs at the start of a cache. */
     res_code_t (*emit_stubs)(const struct host_options *o, struct host_code *c, struct host_stubs *out, struct err *err);
-    /* Fails with ERR_CACHE_FULL if w_bytes do not suffice (offer 64 bytes per micro-op and 1 KiB to spare; a second try with
-     * fewer instructions may fit); nothing else can fail on a verified block. */
+    /* Fails with ERR_CACHE_FULL if w_bytes do not suffice; a second try with fewer instructions may fit; nothing else can fail on a verified block. */
     res_code_t (*lower)(const struct host_options *o, const struct host_stubs *stubs, const struct ir_block *b,
                         struct host_code *c, struct err *err);
     /* Make the rel32 at site (writable view; cache offset site_off) lead to target_off: one aligned 4-byte store. */

@@ -1,0 +1,57 @@
+/*
+ * guest/riscv/lift.h - RISC-V instructions into micro-ops.
+ *
+ * Looks into: isa, ir, guest.  Used by: this room.
+ *
+ * One instruction becomes one micro-op or none, seldom two; what the ops have in common is ir_add()'s business. Whatever
+ * is not lifted ends the block with INTERP: T0 does that one, and raises its trap if it has one.
+ */
+#ifndef RISCV_LIFT_H
+#define RISCV_LIFT_H
+
+#include "engine/guest/guest.h"
+#include "engine/ir/ir.h"
+#include "engine/isa/isa.h"
+
+struct rv_lift {
+    struct gst_lift *l;
+    struct ir_block *b;
+    struct isa_insn d;
+    size_t at;    /* of d, from l->pc */
+    size_t next;  /* behind it */
+    uint8_t owed; /* instructions that no op stands for yet */
+    size_t group; /* the first of them */
+    bool more;    /* the block goes on */
+};
+
+/* guest_ops.lift */
+void rv_lift(struct gst_lift *l, struct ir_block *b);
+
+/* Append an op for the current instruction. */
+void rv_emit(struct rv_lift *x, struct ir_op op);
+/* The op's operand for a register that is read. */
+static inline uint8_t rv_x(unsigned r)
+{
+    return r ? (uint8_t)r : IR_ZERO;
+}
+/* For a result that may be dropped. */
+static inline uint8_t rv_xd(unsigned r)
+{
+    return r ? (uint8_t)r : IR_NONE;
+}
+static inline uint8_t rv_f(unsigned r)
+{
+    return (uint8_t)(IR_F0 + r);
+}
+/* The guest address of the instruction, and of the one behind it. */
+static inline gva_t rv_pc(const struct rv_lift *x)
+{
+    return x->l->pc + x->at;
+}
+
+/* End the block in front of the current instruction: T0 does it. */
+void rv_lift_interp(struct rv_lift *x);
+/* lift_fp.c: F, D and their CSRs. False: not one of them. */
+bool rv_lift_fp(struct rv_lift *x);
+
+#endif

@@ -1,0 +1,393 @@
+/*
+ * ir/combine.c - say the same with less: each op as it is added, against the ops that made its operands; then drop
+ * what nobody sees.
+ */
+#include "engine/ir/ir.h"
+
+static bool changed_since(const struct ir_block *b, uint8_t x, int at)
+{
+    return x < IR_REG_COUNT && b->def[x] >= at;
+}
+
+/*
+ * The op that made o's operand x, if its own operands still hold what it used. If they do not only because it overwrote
+ * one of them itself, and it is the last op, and o overwrites its result, then o may take its place: *merge.
+ */
+static const struct ir_op *maker(const struct ir_block *b, const struct ir_op *o, uint8_t x,
+                                 bool *merge)
+{
+    *merge = false;
+    if (x >= IR_F0 || b->def[x] < 0)
+        return NULL;
+    int at = b->def[x];
+    const struct ir_op *p = &b->ops[at];
+    if (!changed_since(b, p->a, at) && !changed_since(b, p->b, at))
+        return p;
+    if (at + 1 != (int)b->count || o->dst != x || (o->a == x && o->b == x))
+        return NULL;
+    *merge = true;
+    return p;
+}
+
+/* o now says what the last op and it said together. */
+static void merge_last(struct ir_block *b, struct ir_op *o)
+{
+    const struct ir_op *p = &b->ops[--b->count];
+    b->def[p->dst] = p->prev_def;
+    o->pc_off = p->pc_off;
+    o->insns = (uint8_t)(o->insns + p->insns);
+    o->flags |= p->flags;
+}
+
+static bool const_of(const struct ir_block *b, uint8_t x, int64_t *value)
+{
+    if (x == IR_ZERO) {
+        *value = 0;
+        return true;
+    }
+    if (x >= IR_F0 || b->def[x] < 0 || b->ops[b->def[x]].op != IR_MOVI)
+        return false;
+    *value = b->ops[b->def[x]].imm;
+    return true;
+}
+
+static void become_movi(struct ir_op *o, int64_t value)
+{
+    o->op = IR_MOVI;
+    o->size = 8;
+    o->kind = 0;
+    o->a = o->b = IR_NONE;
+    o->imm = value;
+}
+
+static int64_t fold(const struct ir_op *o, int64_t a)
+{
+    uint64_t x = (uint64_t)a, k = (uint64_t)o->imm;
+    switch (o->op) {
+    case IR_ADD:
+        x += k;
+        break;
+    case IR_XOR:
+        x ^= k;
+        break;
+    case IR_OR:
+        x |= k;
+        break;
+    case IR_AND:
+        x &= k;
+        break;
+    case IR_SHL:
+        x <<= k;
+        break;
+    case IR_SHR:
+        x = o->size == 4 ? (uint32_t)x >> k : x >> k;
+        break;
+    case IR_SAR:
+        x = (uint64_t)((o->size == 4 ? (int32_t)x : (int64_t)x) >> k);
+        break;
+    default:
+        UNREACHABLE();
+    }
+    return o->size == 4 ? (int32_t)x : (int64_t)x;
+}
+
+/* Ops with an immediate: constants, plain moves. */
+static void combine_imm(const struct ir_block *b, struct ir_op *o)
+{
+    int64_t a;
+    if (o->op >= IR_ADD && o->op <= IR_SAR && o->op != IR_SUB && const_of(b, o->a, &a))
+        become_movi(o, fold(o, a));
+    else if ((o->op == IR_ADD || o->op == IR_OR || o->op == IR_XOR || o->op == IR_SHL ||
+              o->op == IR_SHR || o->op == IR_SAR) &&
+             o->imm == 0 && o->size == 8) {
+        o->op = IR_MOV;
+        o->b = IR_NONE;
+    } else if (o->op == IR_AND && o->imm == 0xff) {
+        o->op = IR_ZEXT;
+        o->size = 1;
+        o->b = IR_NONE;
+    }
+}
+
+static void become_ext(struct ir_op *o, uint8_t op, uint8_t size, uint8_t a)
+{
+    o->op = op;
+    o->size = size;
+    o->kind = 0;
+    o->a = a;
+    o->b = IR_NONE;
+    o->imm = 0;
+}
+
+/* shl k, then shr or sar m, of the same width: extensions and address scaling of 32-bit numbers. */
+static void combine_shift(struct ir_block *b, struct ir_op *o)
+{
+    bool merge;
+    const struct ir_op *p = maker(b, o, o->a, &merge);
+    if (!p || p->op != IR_SHL || p->b != IR_IMM || p->size != o->size || p->a == IR_ZERO)
+        return;
+    unsigned width = o->size * 8u, kept = width - (unsigned)p->imm;
+    uint8_t ext = o->op == IR_SHR ? IR_ZEXT : IR_SEXT;
+    if (p->imm == o->imm && (kept == 8 || kept == 16 || kept == 32) && kept < width)
+        become_ext(o, ext, (uint8_t)(kept / 8), p->a);
+    else if (o->op == IR_SHR && o->size == 8 && p->imm == 32 && o->imm < 32) {
+        o->op = IR_SHLZ;
+        o->a = p->a;
+        o->b = IR_NONE;
+        o->imm = 32 - o->imm;
+    } else
+        return;
+    if (merge)
+        merge_last(b, o);
+}
+
+static bool halves_well(const struct ir_op *p)
+{
+    if (p->op == IR_SHL)
+        return p->b == IR_IMM && p->imm < 32;
+    return p->op >= IR_ADD && p->op <= IR_XOR;
+}
+
+/* sext.w of a sum: the sum in 32 bits. */
+static void combine_sext(struct ir_block *b, struct ir_op *o)
+{
+    bool merge;
+    const struct ir_op *p = maker(b, o, o->a, &merge);
+    if (!p || p->size != 8 || !halves_well(p)) {
+        become_ext(o, IR_SEXT, 4, o->a);
+        return;
+    }
+    o->op = p->op;
+    o->size = 4;
+    o->kind = 0;
+    o->a = p->a;
+    o->b = p->b;
+    o->imm = p->imm;
+    if (merge)
+        merge_last(b, o);
+}
+
+/* zext of a 32-bit result: the 32-bit op itself need not sign-extend. */
+static void combine_zext(struct ir_block *b, struct ir_op *o)
+{
+    bool merge;
+    const struct ir_op *p = maker(b, o, o->a, &merge);
+    if (!p || p->size != 4 || p->op < IR_ADD || p->op > IR_ROR || p->kind || o->size != 4)
+        return;
+    o->op = p->op;
+    o->kind = 1;
+    o->a = p->a;
+    o->b = p->b;
+    o->imm = p->imm;
+    if (merge)
+        merge_last(b, o);
+}
+
+static bool half_of_rotate(const struct ir_op *p, uint8_t op)
+{
+    return p->op == op && p->b == IR_IMM && p->a < IR_F0 && p->kind == 0;
+}
+
+/* x >> k | x << (width - k) */
+static void combine_or(struct ir_block *b, struct ir_op *o)
+{
+    if (o->size != 8 || o->a >= IR_F0 || o->b >= IR_F0 || b->def[o->a] < 0 || b->def[o->b] < 0)
+        return;
+    int i = b->def[o->a], j = b->def[o->b];
+    if (!half_of_rotate(&b->ops[i], IR_SHR)) {
+        int k = i;
+        i = j;
+        j = k;
+    }
+    const struct ir_op *r = &b->ops[i], *l = &b->ops[j];
+    if (!half_of_rotate(r, IR_SHR) || !half_of_rotate(l, IR_SHL) || r->a != l->a ||
+        r->size != l->size || r->imm <= 0 || r->imm + l->imm != r->size * 8)
+        return;
+    int first = MIN(i, j), second = MAX(i, j);
+    uint8_t x = r->a;
+    bool merge = false;
+    if (changed_since(b, x, first)) {
+        /* only by the second half itself, which this op replaces */
+        if (b->def[x] != second || second + 1 != (int)b->count || o->dst != x)
+            return;
+        merge = true;
+    }
+    o->op = IR_ROR;
+    o->size = r->size;
+    o->kind = 0;
+    o->a = x;
+    o->b = IR_IMM;
+    o->imm = r->imm;
+    if (merge)
+        merge_last(b, o);
+}
+
+static bool scaled(const struct ir_op *p)
+{
+    return p && p->op == IR_SHL && p->size == 8 && p->b == IR_IMM && p->imm >= 1 && p->imm <= 3 &&
+           p->a < IR_F0;
+}
+
+static void combine_add(struct ir_block *b, struct ir_op *o)
+{
+    if (o->size != 8 || o->a == IR_ZERO || o->b == IR_ZERO || o->a == o->b)
+        return;
+    bool merge, merge_b;
+    const struct ir_op *p = maker(b, o, o->a, &merge), *q = maker(b, o, o->b, &merge_b);
+    uint8_t other = o->b;
+    if (!scaled(p)) {
+        if (!scaled(q))
+            return;
+        p = q;
+        other = o->a;
+        merge = merge_b;
+    }
+    o->op = IR_SHADD;
+    o->kind = (uint8_t)p->imm;
+    o->a = p->a;
+    o->b = other;
+    if (merge)
+        merge_last(b, o);
+}
+
+/* A load over its own base: the base is not seen any more, so its sum may go into the address. */
+static void combine_load(struct ir_block *b, struct ir_op *o)
+{
+    int64_t base;
+    if (o->a != IR_ZERO && const_of(b, o->a, &base) && base + o->imm >= 0 &&
+        base + o->imm < INT32_MAX) {
+        o->imm += base;
+        o->a = IR_ZERO;
+        return;
+    }
+    bool merge;
+    const struct ir_op *p = o->op == IR_LD && o->dst == o->a ? maker(b, o, o->a, &merge) : NULL;
+    if (!p || p->size != 8 || p->a >= IR_F0 || p->b >= IR_F0)
+        return;
+    if (p->op != IR_SHADD && p->op != IR_ADD)
+        return;
+    bool shadd = p->op == IR_SHADD;
+    o->a = shadd ? p->b : p->a;
+    o->c = shadd ? p->a : p->b;
+    o->scale = shadd ? p->kind : 0;
+    if (merge)
+        merge_last(b, o);
+}
+
+void ir_add(struct ir_block *b, struct ir_op op)
+{
+    ASSERT(b->count < IR_OPS_MAX);
+    switch (op.op) {
+    case IR_ADD:
+        if (op.b == IR_IMM && op.size == 4 && op.imm == 0 && op.a != IR_ZERO) {
+            combine_sext(b, &op);
+            break;
+        }
+        if (op.b != IR_IMM && op.a == IR_ZERO)
+            op.a = op.b, op.b = IR_ZERO;
+        if (op.b == IR_ZERO && op.size == 8) {
+            op.op = op.a == IR_ZERO ? IR_MOVI : IR_MOV;
+            op.imm = 0;
+            op.b = IR_NONE;
+            if (op.op == IR_MOVI)
+                op.a = IR_NONE;
+            break;
+        }
+        if (op.b == IR_IMM)
+            combine_imm(b, &op);
+        else
+            combine_add(b, &op);
+        break;
+    case IR_OR:
+    case IR_XOR:
+        if (op.b != IR_IMM)
+            combine_or(b, &op);
+        else
+            combine_imm(b, &op);
+        break;
+    case IR_SHR:
+    case IR_SAR:
+        if (op.b == IR_IMM)
+            combine_shift(b, &op);
+        if (op.b == IR_IMM)
+            combine_imm(b, &op);
+        if (op.op == IR_ZEXT)
+            combine_zext(b, &op);
+        break;
+    case IR_AND:
+    case IR_SHL:
+        if (op.b == IR_IMM)
+            combine_imm(b, &op);
+        break;
+    case IR_LD:
+    case IR_ST:
+    case IR_FLD:
+    case IR_FST:
+        combine_load(b, &op);
+        break;
+    default:
+        break;
+    }
+    if (op.dst < IR_REG_COUNT) {
+        op.prev_def = b->def[op.dst];
+        b->def[op.dst] = (int16_t)b->count;
+    }
+    b->ops[b->count++] = op;
+}
+
+static bool is_pure(uint8_t op)
+{
+    return op <= IR_REM;
+}
+
+static bool may_fault(uint8_t op)
+{
+    return op >= IR_LD && op <= IR_AMO;
+}
+
+static uint64_t bit(uint8_t x)
+{
+    return x < IR_REG_COUNT ? (uint64_t)1 << x : 0;
+}
+
+static uint64_t uses(const struct ir_op *o)
+{
+    return bit(o->a) | bit(o->b) | bit(o->c);
+}
+
+/*
+ * Backward. An op is dropped if it is pure and its register is written again before anyone looks. Everybody looks at an
+ * exit and at a fault; but a fault of op F that follows a dropped op directly may start again at the dropped op's pc,
+ * since nothing between them has been written.
+ */
+void ir_prune(struct ir_block *b)
+{
+    uint64_t live = UINT64_MAX, riding = 0; /* riding: what is live if faults are not counted */
+    struct ir_op *rider = NULL;             /* the faulting op right behind, or NULL */
+    unsigned to = IR_OPS_MAX, from = b->count;
+    while (from-- > 0) {
+        struct ir_op o = b->ops[from];
+        uint64_t seen = rider ? riding : live;
+        if (is_pure(o.op) && !(seen & bit(o.dst))) {
+            struct ir_op *next = &b->ops[to];
+            if (rider)
+                rider->pc_off = o.pc_off;
+            if (next->insns + o.insns <= UINT8_MAX)
+                next->insns = (uint8_t)(next->insns + o.insns);
+            continue;
+        }
+        rider = NULL;
+        if (o.op >= IR_FCSR || o.flags & IR_MAY_EXIT)
+            live = UINT64_MAX;
+        b->ops[--to] = o;
+        if (may_fault(o.op)) {
+            riding = (live & ~bit(o.dst)) | uses(&o);
+            live = UINT64_MAX;
+            rider = &b->ops[to];
+        } else {
+            live = (live & ~bit(o.dst)) | uses(&o);
+        }
+    }
+    b->count = IR_OPS_MAX - to;
+    memmove(b->ops, b->ops + to, b->count * sizeof *b->ops);
+}

@@ -1,0 +1,157 @@
+#include "engine/ir/ir.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const char *const ir_names[IR_OPCODE_COUNT] = {
+#define IR_OP(name, text, shape) [IR_##name] = text,
+#include "engine/ir/ir.def"
+#undef IR_OP
+};
+
+const char *const ir_shapes[IR_OPCODE_COUNT] = {
+#define IR_OP(name, text, shape) [IR_##name] = shape,
+#include "engine/ir/ir.def"
+#undef IR_OP
+};
+
+static bool operand_ok(char shape, uint8_t x)
+{
+    switch (shape) {
+    case 'r':
+        return x < IR_F0;
+    case 'f':
+        return x >= IR_F0 && x < IR_REG_COUNT;
+    case 'v':
+        return x < IR_F0 || x == IR_ZERO;
+    case 'i':
+        return x < IR_F0 || x == IR_ZERO || x == IR_IMM;
+    case 'o':
+        return x < IR_F0 || x == IR_NONE;
+    case 'x': /* an index, if there is one */
+        return x < IR_F0 || x == IR_NONE;
+    default:
+        return x == IR_NONE;
+    }
+}
+
+static bool is_end(uint8_t op)
+{
+    return op == IR_JUMP || op == IR_JUMPI || op == IR_EXIT;
+}
+
+static bool size_ok(const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_LD:
+    case IR_ST:
+        return o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8;
+    case IR_SEXT:
+    case IR_ZEXT:
+        return o->size == 1 || o->size == 2 || o->size == 4;
+    default:
+        return !strchr(ir_shapes[o->op] + 4, 's') || o->size == 4 || o->size == 8;
+    }
+}
+
+static const char *op_check(const struct ir_op *o)
+{
+    if (o->op >= IR_OPCODE_COUNT)
+        return "no such op";
+    const char *s = ir_shapes[o->op];
+    if (!operand_ok(s[0], o->dst) || !operand_ok(s[1], o->a) || !operand_ok(s[2], o->b) ||
+        !operand_ok(s[3], o->c))
+        return "an operand does not fit the op";
+    if (!size_ok(o))
+        return "size";
+    if (o->b == IR_IMM && o->imm != (int32_t)o->imm)
+        return "an immediate operand beyond 32 bits";
+    if (o->b == IR_IMM && o->op >= IR_SHL && o->op <= IR_ROR && (uint64_t)o->imm >= o->size * 8u)
+        return "a shift beyond the width";
+    if (o->op == IR_SHADD && (o->kind < 1 || o->kind > 3))
+        return "kind of shadd";
+    if (o->scale > 3 || (o->rm > IR_RM_RMM && o->rm != IR_RM_DYN))
+        return "scale or rounding mode";
+    return NULL;
+}
+
+const char *ir_verify(const struct ir_block *b, unsigned *at)
+{
+    for (unsigned i = 0; i < b->count; i++) {
+        *at = i;
+        const char *why = op_check(&b->ops[i]);
+        if (why)
+            return why;
+        if (is_end(b->ops[i].op) != (i + 1 == b->count))
+            return "the end is not at the end";
+    }
+    *at = 0;
+    return b->count ? NULL : "empty";
+}
+
+struct text {
+    char *buf;
+    size_t n, len;
+};
+
+static __attribute__((format(printf, 2, 3))) void put(struct text *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    size_t room = t->len < t->n ? t->n - t->len : 0;
+    int k = vsnprintf(room ? t->buf + t->len : NULL, room, fmt, ap);
+    va_end(ap);
+    t->len += k > 0 ? (size_t)k : 0;
+}
+
+static void put_operand(struct text *t, const char *sep, uint8_t x, int64_t imm)
+{
+    if (x < IR_F0)
+        put(t, "%sr%u", sep, x);
+    else if (x < IR_REG_COUNT)
+        put(t, "%sf%u", sep, x - IR_F0);
+    else if (x == IR_ZERO)
+        put(t, "%s0", sep);
+    else if (x == IR_IMM)
+        put(t, "%s#%lld", sep, (long long)imm);
+    else
+        put(t, "%s-", sep);
+}
+
+static void put_op(struct text *t, const struct ir_block *b, const struct ir_op *o)
+{
+    const char *shape = ir_shapes[o->op];
+    put(t, "%06llx  %s", (unsigned long long)(b->pc + (uint64_t)(int64_t)o->pc_off),
+        ir_names[o->op]);
+    for (const char *s = shape + 4; *s; s++) {
+        if (*s == 's')
+            put(t, ".%u", o->size);
+        else if (*s == 'k')
+            put(t, ".k%u", o->kind);
+        else if (*s == 'm')
+            put(t, ".rm%u", o->rm);
+    }
+    const uint8_t ops[4] = {o->dst, o->a, o->b, o->c};
+    const char *sep = " ";
+    for (unsigned i = 0; i < 4; i++) {
+        if (shape[i] == '.' || (shape[i] == 'x' && ops[i] == IR_NONE))
+            continue;
+        put_operand(t, sep, ops[i], o->imm);
+        if (shape[i] == 'x')
+            put(t, "<<%u", o->scale);
+        sep = ", ";
+    }
+    if (strchr(shape + 4, '#') && o->b != IR_IMM)
+        put(t, "%s0x%llx", sep, (unsigned long long)o->imm);
+    put(t, "\n");
+}
+
+size_t ir_print(const struct ir_block *b, char *buf, size_t n)
+{
+    struct text t = {buf, n, 0};
+    if (n)
+        buf[0] = 0;
+    for (unsigned i = 0; i < b->count; i++)
+        put_op(&t, b, &b->ops[i]);
+    return t.len;
+}
