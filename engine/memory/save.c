@@ -72,9 +72,9 @@ static res_code_t save_map(const struct map *m, struct snap_writer *w, struct er
                        (unsigned long long)m->start);
     snap_put_u64(w, m->start);
     snap_put_u64(w, m->end);
-    snap_put_u32(w, (uint32_t)m->prot);
-    snap_put_u32(w, (uint32_t)m->flags);
-    snap_put_u32(w, m->wrote);
+    snap_put_u64(w, (uint64_t)m->prot);
+    snap_put_u64(w, (uint64_t)m->flags);
+    snap_put_u64(w, m->wrote);
     snap_put_u64(w, m->object ? m->object->snap_id : 0);
     snap_put_u64(w, m->offset);
     snap_put_str(w, m->name ? m->name->text : NULL);

@@ -82,7 +82,8 @@ UNUSED static struct fix *fix_with(struct mem_pool_config c)
 
 UNUSED static struct fix *fix_new(void)
 {
-    return fix_with((struct mem_pool_config){.commit_bytes = GIB, .maps = 20000, .window_bits = 36});
+    return fix_with(
+        (struct mem_pool_config){.commit_bytes = GIB, .maps = 20000, .window_bits = 36});
 }
 
 UNUSED static void fix_free(struct fix *f)
@@ -103,7 +104,8 @@ UNUSED static gva_t anon(struct mem_space *s, uint64_t len, int prot)
     return (gva_t)a;
 }
 
-UNUSED static gva_t at(struct mem_space *s, gva_t addr, uint64_t len, int prot, int flags, struct mem_object *o, uint64_t off)
+UNUSED static gva_t at(struct mem_space *s, gva_t addr, uint64_t len, int prot, int flags,
+                       struct mem_object *o, uint64_t off)
 {
     int64_t a = mem_map(s, addr, len, prot, flags | MEM_FIXED, o, off, NULL);
     assert_int_equal(a, addr);

@@ -21,7 +21,8 @@ static void two_spaces_of_one_history_have_the_same_addresses(void **state)
     struct fix *f = fix_new(), *g = fix_new();
     (void)state;
     for (int i = 1; i < 50; i++) {
-        gva_t a = anon(f->s, (uint64_t)(i % 7 + 1) * PG, RW), b = anon(g->s, (uint64_t)(i % 7 + 1) * PG, RW);
+        gva_t a = anon(f->s, (uint64_t)(i % 7 + 1) * PG, RW),
+              b = anon(g->s, (uint64_t)(i % 7 + 1) * PG, RW);
         assert_int_equal(a, b);
         if (i % 3 == 0) {
             assert_int_equal(mem_unmap(f->s, a, PG), 0);
@@ -54,7 +55,8 @@ static void wrong_arguments_get_what_linux_gives(void **state)
     assert_int_equal(mem_map(f->s, 0, PG, RW, MEM_FIXED, NULL, 0, NULL), -EPERM);
     assert_int_equal(mem_map(f->s, 0xf000, PG, RW, MEM_FIXED, NULL, 0, NULL), -EPERM);
     assert_int_equal(mem_map(f->s, bytes - GIB, PG, RW, MEM_FIXED, NULL, 0, NULL), -ENOMEM);
-    assert_int_equal(mem_map(f->s, bytes - GIB - PG, 2 * PG, RW, MEM_FIXED, NULL, 0, NULL), -ENOMEM);
+    assert_int_equal(mem_map(f->s, bytes - GIB - PG, 2 * PG, RW, MEM_FIXED, NULL, 0, NULL),
+                     -ENOMEM);
     assert_int_equal(mem_map(f->s, UINT64_MAX - PG + 1, PG, RW, MEM_FIXED, NULL, 0, NULL), -ENOMEM);
     assert_int_equal(mem_map(f->s, 0, UINT64_MAX, RW, 0, NULL, 0, NULL), -ENOMEM);
     assert_int_equal(mem_map(f->s, 0, bytes, 0, 0, NULL, 0, NULL), -ENOMEM);
@@ -179,13 +181,15 @@ static void mremap_shrinks_grows_and_moves(void **state)
     assert_int_equal(peek(f->s, 0x30000000 + PG), 2);
     assert_false(mem_copy_out(f->s, 0x30000000, &x, 1));
     assert_true(mem_check(f->s));
-    assert_int_equal(mem_remap(f->s, 0x30000000, 3 * PG, PG, true, 0x30001000), -EINVAL); /* overlap */
+    assert_int_equal(mem_remap(f->s, 0x30000000, 3 * PG, PG, true, 0x30001000),
+                     -EINVAL); /* overlap */
     fix_free(f);
 }
 
 static void moving_a_large_buffer_does_not_count_twice(void **state)
 {
-    struct fix *f = fix_with((struct mem_pool_config){.commit_bytes = 100 * MIB, .maps = 1000, .window_bits = 36});
+    struct fix *f = fix_with(
+        (struct mem_pool_config){.commit_bytes = 100 * MIB, .maps = 1000, .window_bits = 36});
     (void)state;
     gva_t a = at(f->s, 0x10000000, 60 * MIB, RW, 0, NULL, 0);
     at(f->s, 0x10000000 + 60 * MIB, PG, MEM_R, 0, NULL, 0);
@@ -201,7 +205,8 @@ static void moving_a_large_buffer_does_not_count_twice(void **state)
 
 static void private_writable_memory_is_counted_and_limited(void **state)
 {
-    struct fix *f = fix_with((struct mem_pool_config){.commit_bytes = MIB, .maps = 1000, .window_bits = 36});
+    struct fix *f =
+        fix_with((struct mem_pool_config){.commit_bytes = MIB, .maps = 1000, .window_bits = 36});
     (void)state;
     gva_t none = anon(f->s, GIB, 0);
     anon(f->s, GIB, MEM_R);
@@ -226,7 +231,8 @@ static void private_writable_memory_is_counted_and_limited(void **state)
 
 static void alternating_protections_without_end_get_enomem(void **state)
 {
-    struct fix *f = fix_with((struct mem_pool_config){.commit_bytes = GIB, .maps = 3000, .window_bits = 36});
+    struct fix *f =
+        fix_with((struct mem_pool_config){.commit_bytes = GIB, .maps = 3000, .window_bits = 36});
     int64_t a = 1;
     int n = 0;
     (void)state;
@@ -254,7 +260,8 @@ static void alternating_protections_without_end_get_enomem(void **state)
 static void random_calls_agree_with_a_table_of_pages(void **state)
 {
     enum { PAGES = 64, BASE = 0x100000 };
-    struct fix *f = fix_with((struct mem_pool_config){.commit_bytes = GIB, .maps = 20000, .window_bits = 32});
+    struct fix *f =
+        fix_with((struct mem_pool_config){.commit_bytes = GIB, .maps = 20000, .window_bits = 32});
     int model[PAGES]; /* -1 unmapped, else protection */
     uint64_t value[PAGES] = {0};
     struct rng r;
@@ -262,7 +269,8 @@ static void random_calls_agree_with_a_table_of_pages(void **state)
     memset(model, -1, sizeof model);
     rng_seed(&r, 1);
     for (int step = 0; step < 20000; step++) {
-        unsigned lo = (unsigned)rng_below(&r, PAGES), n = 1 + (unsigned)rng_below(&r, MIN(8, PAGES - lo));
+        unsigned lo = (unsigned)rng_below(&r, PAGES),
+                 n = 1 + (unsigned)rng_below(&r, MIN(8, PAGES - lo));
         gva_t a = BASE + lo * PG;
         int prot = (int)rng_below(&r, 8);
         bool mapped = true;
@@ -312,7 +320,8 @@ static void random_calls_agree_with_a_table_of_pages(void **state)
 
 static void sixty_thousand_maps_are_found_fast(void **state)
 {
-    struct fix *f = fix_with((struct mem_pool_config){.commit_bytes = GIB, .maps = 1u << 20, .window_bits = 36});
+    struct fix *f = fix_with(
+        (struct mem_pool_config){.commit_bytes = GIB, .maps = 1u << 20, .window_bits = 36});
     struct mem_map_info m;
     (void)state;
     uint64_t t = os_now_ns();
@@ -324,8 +333,8 @@ static void sixty_thousand_maps_are_found_fast(void **state)
     uint64_t t3 = os_now_ns();
     gva_t a = anon(f->s, 2 * PG, 0);
     assert_true(a > 0x10000000 + 120000 * PG);
-    print_message("    60,000 maps: %.2f us each to make, %.2f us to find\n", (double)(t2 - t) / 6e7,
-                  (double)(t3 - t2) / 6e7);
+    print_message("    60,000 maps: %.2f us each to make, %.2f us to find\n",
+                  (double)(t2 - t) / 6e7, (double)(t3 - t2) / 6e7);
     assert_true(t3 - t < 5000000000u);
     assert_int_equal(map_count(f->s), 60001);
     fix_free(f);
