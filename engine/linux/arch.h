@@ -42,10 +42,10 @@ struct lx_altstack {
 
 /* All that a signal frame holds besides the registers. */
 struct lx_sigframe {
-    gva_t sp;                   /* the frame goes below this */
-    uint64_t handler;           /* entry only */
-    gva_t vdso;                 /* entry only */
-    struct lx_siginfo info;     /* entry only */
+    gva_t sp;               /* the frame goes below this */
+    uint64_t handler;       /* entry only */
+    gva_t vdso;             /* entry only */
+    struct lx_siginfo info; /* entry only */
     uint64_t mask;
     struct lx_altstack stack;
 };

@@ -148,7 +148,9 @@ const struct lx_config *lx_config_of(struct lx *lx);
 uint32_t lx_random_u32(struct lx *lx);
 void lx_random_bytes(struct lx *lx, void *p, size_t n); /* the guest's own CSPRNG */
 
-/* A call row: LX_CALL(nr, name) in riscv/calls.def calls lx_sys_<name>. Each handler is declared here by: */
-#define LX_SYS(name) int64_t lx_sys_##name(struct lx_call *c)
+/* A call row: LX_CALL(nr, name) in riscv/calls.def calls lx_sys_<name>. A handler is written LX_SYS(name) { ... } */
+#define LX_SYS(name)                                                                               \
+    int64_t lx_sys_##name(struct lx_call *c);                                                      \
+    int64_t lx_sys_##name(struct lx_call *c)
 
 #endif

@@ -24,6 +24,7 @@ struct lx_config {
     int image_fd;                /* -1: empty root; borrowed for the life of the lx */
     uint32_t vcpus;
     uint32_t processes_max, files_max;
+    uint64_t memory_bytes;       /* what sysinfo says there is; 0: 512 MiB */
     uint64_t overlay_bytes_max, cpu_ns_max;
     bool tty;
     uint16_t rows, cols;
