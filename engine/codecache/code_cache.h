@@ -142,11 +142,11 @@ void cc_evict_ahead(struct cc_cache *c);
 
 /* ---- spaces ---- */
 
-/* Told to each process of a space when code of a guest page that had none yet is about to be published: watch the page. Called
- * with share_lock held and nothing else. */
+/* Told to each process of a space when code of a guest page that had none yet is about to be published: watch the
+ * page. Returns false if it cannot be watched here, so that code from it has to check itself. Called with share_lock held. */
 struct cc_sharer {
     struct list link;
-    void (*watch)(void *ctx, gva_t page);
+    bool (*watch)(void *ctx, gva_t page);
     void *ctx;
 };
 
@@ -158,8 +158,9 @@ res_t cc_space_open(struct cc_cache *c, const void *key, size_t n, struct cc_spa
 struct cc_space *cc_space_find(struct cc_cache *c, const void *key, size_t n);
 struct cc_space *cc_space_get(struct cc_space *s);
 void cc_space_put(struct cc_space *s);
-/* Join: register the sharer, then have it watch every page that has code. Leave before put. No lock may be held. */
-void cc_space_join(struct cc_space *s, struct cc_sharer *sh);
+/* Join: register the sharer, then have it watch every page that has code. False: it cannot watch one whose code does not check
+ * itself; it has not joined. Part before put. No lock may be held. */
+bool cc_space_join(struct cc_space *s, struct cc_sharer *sh);
 void cc_space_part(struct cc_space *s, struct cc_sharer *sh);
 bool cc_space_has_key(struct cc_space *s, const void *key, size_t n);
 /* If the caller's is the only reference: take the key away, so that nobody else joins, and say true. May be called from hooks. */
@@ -212,8 +213,9 @@ enum cc_publish_result {
 /* Before: cc_announce for the pages. Ends the reservation. */
 enum cc_publish_result cc_publish(struct cc_thread *t, const struct cc_publish *p,
                                   struct cc_block **out);
-/* The page is going to hold code: every sharer watches it, before the caller reads the bytes. No lock may be held. */
-bool cc_announce(struct cc_space *s, gva_t page);
+/* The page is going to hold code: every sharer watches it, before the caller reads the bytes. *hot is set if one cannot; then
+ * the code has to check itself. False: out of memory. No lock may be held. */
+bool cc_announce(struct cc_space *s, gva_t page, bool *hot);
 
 /* Lock-free; inside an epoch. */
 struct cc_block *cc_find(struct cc_space *s, gva_t pc);

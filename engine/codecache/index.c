@@ -160,6 +160,7 @@ struct page_entry *cc_page_make(struct cc_space *s, uint64_t page)
         grow_pages(s);
     struct page_entry **at = &s->pages[page_at(page, s->page_bits)];
     e->page = page;
+    e->hot = false;
     list_init(&e->heads);
     list_init(&e->tails);
     e->next = *at;

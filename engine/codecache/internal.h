@@ -55,6 +55,7 @@ struct hash_table {
 struct page_entry {
     struct page_entry *next;
     uint64_t page;     /* number */
+    bool hot;          /* somebody cannot watch it: all its code checks itself */
     struct list heads; /* page_link[0] of the blocks that start here */
     struct list tails; /* page_link[1] of those that only end here */
 };

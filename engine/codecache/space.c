@@ -286,7 +286,7 @@ void cc_space_cool(struct cc_space *s, gva_t pc)
 
 /* ---- sharing ---- */
 
-void cc_space_join(struct cc_space *s, struct cc_sharer *sh)
+bool cc_space_join(struct cc_space *s, struct cc_sharer *sh)
 {
     /* Registered first, then told of the pages there are: who announces a page adds it first, then tells those
      * registered, so no page escapes both. */
@@ -294,16 +294,19 @@ void cc_space_join(struct cc_space *s, struct cc_sharer *sh)
     list_append(&s->sharers, &sh->link);
     pthread_mutex_lock(&s->lock);
     size_t n = 0, cap = s->page_count;
-    gva_t *pages = cap ? malloc(cap * sizeof *pages) : NULL;
+    gva_t *pages = malloc(MAX(cap, (size_t)1) * sizeof *pages);
     for (size_t i = 0; pages && i < (size_t)1 << s->page_bits; i++)
         for (struct page_entry *e = s->pages[i]; e; e = e->next)
-            pages[n++] = e->page << PAGE_BITS;
+            pages[n++] = e->page << PAGE_BITS | e->hot;
     pthread_mutex_unlock(&s->lock);
-    ASSERT(pages || !cap); /* a few KiB; without it the watch would have a hole */
-    for (size_t i = 0; i < n; i++)
-        sh->watch(sh->ctx, pages[i]);
+    bool ok = pages;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = sh->watch(sh->ctx, pages[i] & ~(gva_t)1) || (pages[i] & 1);
     free(pages);
+    if (!ok)
+        list_remove(&sh->link);
     pthread_mutex_unlock(&s->share_lock);
+    return ok;
 }
 
 void cc_space_part(struct cc_space *s, struct cc_sharer *sh)
@@ -313,20 +316,33 @@ void cc_space_part(struct cc_space *s, struct cc_sharer *sh)
     pthread_mutex_unlock(&s->share_lock);
 }
 
-bool cc_announce(struct cc_space *s, gva_t page)
+bool cc_announce(struct cc_space *s, gva_t page, bool *hot)
 {
     uint64_t number = page >> PAGE_BITS;
     pthread_mutex_lock(&s->lock);
-    bool known = cc_page_find(s, number), ok = known || cc_page_make(s, number);
+    struct page_entry *e = cc_page_find(s, number);
+    bool known = e;
+    if (!e)
+        e = cc_page_make(s, number);
+    *hot |= e && e->hot;
     pthread_mutex_unlock(&s->lock);
-    if (known || !ok)
-        return ok;
+    if (known || !e)
+        return e;
+    bool cannot = false;
     pthread_mutex_lock(&s->share_lock);
     list_for_each(l, &s->sharers)
     {
         struct cc_sharer *sh = list_entry(l, struct cc_sharer, link);
-        sh->watch(sh->ctx, page);
+        cannot |= !sh->watch(sh->ctx, page);
     }
     pthread_mutex_unlock(&s->share_lock);
+    if (cannot) {
+        pthread_mutex_lock(&s->lock);
+        e = cc_page_find(s, number); /* it may have been dropped, and made again by another */
+        if (e)
+            e->hot = true;
+        pthread_mutex_unlock(&s->lock);
+        *hot = true;
+    }
     return true;
 }

@@ -1,6 +1,10 @@
 /* The loop of a vCPU: look up, enter, handle what it came back with. */
 #include "engine/execute/internal.h"
 
+#include <asm/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 /* With a broken entry condition T0 goes on this many instructions before it is looked at again. */
 #define T0_STRETCH 64
 
@@ -243,6 +247,17 @@ static void go_translated(struct go *g)
     cc_leave(rv->ct);
 }
 
+/* Translated code reaches the window through %gs. Where enter cannot set it, this thread's is set here when it changes. */
+static void set_window_base(const struct run_vcpu *rv)
+{
+    static _Thread_local const uint8_t *base;
+    if (rv->engine->features & HOST_FEATURE_FSGSBASE || base == rv->v->window)
+        return;
+    long rc = syscall(SYS_arch_prctl, ARCH_SET_GS, rv->v->window);
+    ASSERT(rc == 0);
+    base = rv->v->window;
+}
+
 enum run_why run_go(struct run_vcpu *rv, struct run_space *s)
 {
     struct vcpu *v = rv->v;
@@ -254,6 +269,7 @@ enum run_why run_go(struct run_vcpu *rv, struct run_space *s)
     if (rv->ct) {
         /* Seen before we look at the generation: who changes code after that nudges us. */
         atomic_store(&rv->in, s);
+        set_window_base(rv);
         go_translated(&g);
         atomic_store_explicit(&rv->in, NULL, memory_order_release);
     } else

@@ -100,24 +100,29 @@ static void exec_changed(void *ctx)
 
 /* ---- settling ---- */
 
-static void sharer_watch(void *ctx, gva_t page)
+static bool sharer_watch(void *ctx, gva_t page)
 {
     struct run_sharer *sh = ctx;
-    (void)mem_watch_page(sh->mem, page); /* not executable here: nothing to watch */
+    return mem_watch_page(sh->mem, page) !=
+           MEM_WATCH_HOT; /* not executable here: nothing to watch */
 }
 
-/* s->change is held. Takes the caller's reference to code over; NULL: none. */
-static void install(struct run_space *s, enum run_mode m, struct cc_space *code)
+/* s->change is held. Takes the caller's reference to code over; NULL: none. False: this process cannot share it; it has none. */
+static bool install(struct run_space *s, enum run_mode m, struct cc_space *code)
 {
     struct cc_space *old = s->code[m];
     if (old)
         cc_space_part(old, &s->sharers[m].sharer);
-    if (code)
-        cc_space_join(code, &s->sharers[m].sharer);
+    bool ok = !code || cc_space_join(code, &s->sharers[m].sharer);
+    if (!ok) {
+        cc_space_put(code);
+        code = NULL;
+    }
     pthread_mutex_lock(&s->lock);
     s->code[m] = code;
     pthread_mutex_unlock(&s->lock);
     cc_space_put(old);
+    return ok;
 }
 
 struct notes {
@@ -173,7 +178,7 @@ static void settle(struct run_space *s, enum run_mode m)
     struct notes n = take_notes(s, m);
     CLEANUP(key_fini) struct key k = {0};
     if (!key_make(s, m, &k)) {
-        install(s, m, NULL);
+        (void)install(s, m, NULL);
         return;
     }
     if (s->code[m] && cc_space_has_key(s->code[m], k.bytes, k.n))
@@ -183,7 +188,14 @@ static void settle(struct run_space *s, enum run_mode m)
         return;
     if (!other && cc_space_open(xl_cache(s->engine->xl), k.bytes, k.n, &other, NULL, NULL) != OK)
         other = NULL;
-    install(s, m, other);
+    if (install(s, m, other))
+        return;
+    /* A space of its own, under a key that no other process makes. */
+    uint64_t own = (uintptr_t)s;
+    if (cc_space_open(xl_cache(s->engine->xl), &own, sizeof own, &other, NULL, NULL) != OK)
+        return;
+    cc_retire_range(other, 0, UINT64_MAX); /* what it holds from before was not kept up to date */
+    (void)install(s, m, other);
 }
 
 void run_space_settle(struct run_vcpu *rv, struct run_space *s, enum run_mode m)
@@ -254,7 +266,7 @@ static void fence(struct run_space *s)
         s->stale[m] = true;
         pthread_mutex_unlock(&s->lock);
         if (!sole)
-            install(s, m, NULL);
+            (void)install(s, m, NULL);
     }
     free(d.pages);
 }
@@ -342,8 +354,8 @@ res_code_t run_space_fork(struct run_space *parent, struct mem_space *child, str
         pthread_mutex_unlock(&parent->lock);
         if (!code)
             continue;
-        install(s, m, cc_space_get(code));
-        s->stale[m] = false;
+        if (install(s, m, cc_space_get(code)))
+            s->stale[m] = false;
     }
     pthread_mutex_unlock(&parent->change);
     set_hooks(s);
@@ -358,7 +370,7 @@ void run_space_free(struct run_space *s)
     if (s->engine->xl)
         mem_space_set_hooks(s->mem, NULL);
     for (unsigned m = 0; m < RUN_MODE_COUNT; m++)
-        install(s, m, NULL);
+        (void)install(s, m, NULL);
     mem_space_put(s->mem);
     pthread_mutex_destroy(&s->change);
     pthread_mutex_destroy(&s->lock);

@@ -107,7 +107,7 @@ static enum xl_result watch(const struct xl_request *q, gva_t page, bool *hot)
 {
     /* Announced first: from then on whoever joins the space watches it too. That also watches it for us, but
      * what became of it we must know. */
-    if (!cc_announce(q->space, page))
+    if (!cc_announce(q->space, page, hot))
         return XL_NO_MEMORY;
     switch (mem_watch_page(q->mem, page)) {
     case MEM_WATCH_OK:

@@ -74,7 +74,8 @@ static struct cc_block *publish_with(struct cc_thread *t, struct cc_cache *c, st
                            .generation = gen,
                            .generation_seen = seen};
     struct cc_block *b = NULL;
-    assert_true(cc_announce(s, pc));
+    bool hot = false;
+    assert_true(cc_announce(s, pc, &hot));
     enum cc_publish_result r = cc_publish(t, &p, &b);
     return r == CC_PUBLISHED || r == CC_PRESENT ? b : NULL;
 }
@@ -315,12 +316,14 @@ struct watcher {
     struct cc_sharer sh;
     unsigned seen;
     gva_t last;
+    bool cannot;
 };
-static void on_watch(void *ctx, gva_t page)
+static bool on_watch(void *ctx, gva_t page)
 {
     struct watcher *w = ctx;
     w->seen++;
     w->last = page;
+    return !w->cannot;
 }
 
 static void every_process_of_a_space_watches_each_page_with_code(void **state)
@@ -332,16 +335,43 @@ static void every_process_of_a_space_watches_each_page_with_code(void **state)
     two.sh.ctx = &two;
     list_init(&one.sh.link);
     list_init(&two.sh.link);
-    cc_space_join(b.s, &one.sh);
+    assert_true(cc_space_join(b.s, &one.sh));
     publish(&b, 0x10000, 0);
     assert_int_equal(one.seen, 1);
     publish(&b, 0x10010, 0); /* the same page */
     assert_int_equal(one.seen, 1);
-    cc_space_join(b.s, &two.sh);
+    assert_true(cc_space_join(b.s, &two.sh));
     assert_int_equal(two.seen, 1);
     assert_int_equal(two.last, 0x10000);
     publish(&b, 0x20000, 0);
     assert_int_equal(one.seen + two.seen, 4);
+    cc_space_part(b.s, &one.sh);
+    cc_space_part(b.s, &two.sh);
+    bench_free(&b);
+}
+
+static void a_page_that_somebody_cannot_watch_gets_self_checking_code(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(65536, 8192);
+    struct watcher one = {.sh = {.watch = on_watch}}, two = {.sh = {.watch = on_watch}, .cannot = true};
+    one.sh.ctx = &one;
+    two.sh.ctx = &two;
+    list_init(&one.sh.link);
+    list_init(&two.sh.link);
+    assert_true(cc_space_join(b.s, &one.sh));
+    publish(&b, 0x10000, 0);
+    assert_false(cc_space_join(b.s, &two.sh)); /* that code does not check itself */
+    assert_int_equal(cc_retire_range(b.s, 0x10000, 0x11000), 1);
+    assert_true(cc_space_join(b.s, &two.sh));
+    bool hot = false;
+    assert_true(cc_announce(b.s, 0x10000, &hot));
+    assert_true(hot);
+    hot = false;
+    assert_true(cc_announce(b.s, 0x10000, &hot)); /* and so on */
+    assert_true(hot);
+    cc_space_part(b.s, &one.sh);
+    assert_true(cc_space_join(b.s, &one.sh));
     cc_space_part(b.s, &one.sh);
     cc_space_part(b.s, &two.sh);
     bench_free(&b);
@@ -424,6 +454,7 @@ int main(void)
         cmocka_unit_test(evicted_code_stays_while_a_thread_is_inside),
         cmocka_unit_test(spaces_are_found_by_key_kept_when_unused_and_limited),
         cmocka_unit_test(every_process_of_a_space_watches_each_page_with_code),
+        cmocka_unit_test(a_page_that_somebody_cannot_watch_gets_self_checking_code),
         cmocka_unit_test(the_hash_survives_growth_and_removal),
         cmocka_unit_test(a_range_is_found_from_any_address_in_it),
         cmocka_unit_test(bad_sizes_are_refused),

@@ -46,7 +46,7 @@ static struct cc_block *make(struct cc_thread *t, gva_t pc)
     struct host_pcmap map[3];
     struct host_code code = {.w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off};
     struct cc_block *b = NULL;
-    if (fake_block(&code, pc, target_of(pc), &e, map) != OK || !cc_announce(space, pc)) {
+    if (fake_block(&code, pc, target_of(pc), &e, map) != OK || !cc_announce(space, pc, &(bool){false})) {
         cc_abandon(t);
         return NULL;
     }
