@@ -6,10 +6,17 @@ void rv_emit(struct rv_lift *x, struct ir_op op)
     op.next_off = (int32_t)x->next;
     op.insns = x->owed;
     x->owed = 0;
-    x->group = x->next;
     if (op.dst == 2)
         op.flags |= IR_MAY_EXIT;
     ir_add(x->b, op);
+}
+
+void rv_emit_part(struct rv_lift *x, struct ir_op op)
+{
+    uint8_t owed = x->owed;
+    x->owed = 0;
+    rv_emit(x, op);
+    x->owed = owed;
 }
 
 void rv_lift_interp(struct rv_lift *x)
@@ -178,23 +185,23 @@ static void lift_row(struct rv_lift *x, const struct row *k)
     rv_emit(x, op);
 }
 
-static void movi(struct rv_lift *x, uint64_t value)
+static struct ir_op movi(const struct rv_lift *x, uint64_t value)
 {
-    if (x->d.rd)
-        rv_emit(x, (struct ir_op){.op = IR_MOVI,
-                                  .size = 8,
-                                  .dst = x->d.rd,
-                                  .a = IR_NONE,
-                                  .b = IR_NONE,
-                                  .c = IR_NONE,
-                                  .imm = (int64_t)value});
+    return (struct ir_op){.op = IR_MOVI,
+                          .size = 8,
+                          .dst = x->d.rd,
+                          .a = IR_NONE,
+                          .b = IR_NONE,
+                          .c = IR_NONE,
+                          .imm = (int64_t)value};
 }
 
 /* A plain jump forward to bytes that we have is followed. */
 static void jal(struct rv_lift *x)
 {
     gva_t target = rv_pc(x) + (uint64_t)(int64_t)x->d.imm;
-    movi(x, x->l->pc + x->next);
+    if (x->d.rd)
+        rv_emit_part(x, movi(x, x->l->pc + x->next));
     size_t to = target - x->l->pc;
     if (!x->d.rd && x->d.imm > 0 && to + 4 <= x->l->byte_count && !x->l->self_check &&
         x->d.imm <= 256) {
@@ -204,20 +211,20 @@ static void jal(struct rv_lift *x)
     jump_to(x, target);
 }
 
-static void fence(struct rv_lift *x, bool store_load)
+static struct ir_op fence(bool store_load)
 {
-    rv_emit(x, (struct ir_op){.op = IR_FENCE,
-                              .kind = store_load,
-                              .dst = IR_NONE,
-                              .a = IR_NONE,
-                              .b = IR_NONE,
-                              .c = IR_NONE});
+    return (struct ir_op){.op = IR_FENCE,
+                          .kind = store_load,
+                          .dst = IR_NONE,
+                          .a = IR_NONE,
+                          .b = IR_NONE,
+                          .c = IR_NONE};
 }
 
 static void lr(struct rv_lift *x, uint8_t size)
 {
     if (x->d.aqrl & 1) /* earlier stores first */
-        fence(x, true);
+        rv_emit_part(x, fence(true));
     rv_emit(x, (struct ir_op){.op = IR_LR,
                               .size = size,
                               .dst = rv_xd(x->d.rd),
@@ -236,10 +243,12 @@ static void lift_one(struct rv_lift *x)
     }
     switch (d->op) {
     case ISA_RV64_LUI:
-        movi(x, (uint64_t)(int64_t)d->imm);
+        if (d->rd)
+            rv_emit(x, movi(x, (uint64_t)(int64_t)d->imm));
         break;
     case ISA_RV64_AUIPC:
-        movi(x, rv_pc(x) + (uint64_t)(int64_t)d->imm);
+        if (d->rd)
+            rv_emit(x, movi(x, rv_pc(x) + (uint64_t)(int64_t)d->imm));
         break;
     case ISA_RV64_JAL:
         jal(x);
@@ -260,10 +269,10 @@ static void lift_one(struct rv_lift *x)
         lr(x, 8);
         break;
     case ISA_RV64_FENCE:
-        fence(x, d->imm & 0x50 && d->imm & 0x0a); /* pred o w, succ i r */
+        rv_emit(x, fence(d->imm & 0x50 && d->imm & 0x0a)); /* pred o w, succ i r */
         break;
     case ISA_RV64_FENCE_TSO:
-        fence(x, false);
+        rv_emit(x, fence(false));
         break;
     case ISA_RV64_FENCE_I:
         leave(x, CPU_EXIT_FENCE_I, x->next, true);
@@ -303,12 +312,13 @@ void rv_lift(struct gst_lift *l, struct ir_block *b)
     ir_init(b, l->pc);
     while (x.more) {
         if (l->insn_count == l->insns_max || ir_full(b) || !decode(&x)) {
+            if (!x.owed)
+                x.group = x.at;
             if (l->insn_count) {
                 x.next = x.at;
                 jump_to(&x, rv_pc(&x));
             } else {
                 x.owed = 1;
-                x.group = x.at;
                 rv_lift_interp(&x);
             }
             break;

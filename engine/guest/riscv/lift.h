@@ -29,6 +29,8 @@ void rv_lift(struct gst_lift *l, struct ir_block *b);
 
 /* Append an op for the current instruction. */
 void rv_emit(struct rv_lift *x, struct ir_op op);
+/* The same for an op that is not the instruction's last: it must do no harm twice. */
+void rv_emit_part(struct rv_lift *x, struct ir_op op);
 /* The op's operand for a register that is read. */
 static inline uint8_t rv_x(unsigned r)
 {

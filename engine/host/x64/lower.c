@@ -173,9 +173,7 @@ static void jump_indirect(struct x64_ctx *x, const struct ir_op *o)
         x64_load_gpr(x, true, RAX, o->a);
     else
         t = (unsigned)x->gpr[o->a];
-    put_link(x, o);
-    if (o->dst == x->o->sp_reg)
-        x64_sp_written(x, o);
+    put_link(x, o); /* into sp too: it is a guest pc, hence in the window */
     if (x->o->no_chain) {
         x64_cold_add(x, X64_COLD_MISS, x64_jmp32(e))->a = (uint8_t)t;
         return;

@@ -178,17 +178,15 @@ static void rig_flush(void)
 
 static void rig_open(uint32_t features, uint64_t window_bytes)
 {
-    static bool signals;
-    if (!signals) {
-        signals = true;
-        stack_t ss = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
-        sigaltstack(&ss, NULL);
-        struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-        sigaction(SIGSEGV, &sa, NULL);
-        sigaction(SIGBUS, &sa, NULL);
-        struct sigaction al = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART};
-        sigaction(SIGALRM, &al, NULL);
-    }
+    static char signal_stack[1 << 16];
+    stack_t ss = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+    sigaltstack(&ss, NULL);
+    /* cmocka puts its own handlers in front of each test */
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigaction(SIGSEGV, &sa, NULL);
+    sigaction(SIGBUS, &sa, NULL);
+    struct sigaction al = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART};
+    sigaction(SIGALRM, &al, NULL);
     memset(&rig, 0, sizeof rig);
     rig.o = (struct host_options){
         .features = features,

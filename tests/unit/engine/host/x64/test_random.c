@@ -241,7 +241,6 @@ static void run_sequence(const struct sequence *s)
     atomic_store(&rig.t1->exit_req, 0);
     atomic_store(&rig.t1->jt, rig.jt);
     struct itimerval soon = {.it_value.tv_usec = 20000}, never = {0};
-    setitimer(ITIMER_VIRTUAL, &never, NULL);
     setitimer(ITIMER_REAL, &soon, NULL);
     for (unsigned i = 0; i < 60; i++) {
         gva_t from = rig.t1->pc;
@@ -277,6 +276,8 @@ static unsigned long env(const char *name, unsigned long otherwise)
 static void soak(uint32_t features, uint64_t window, unsigned insns_max, bool self_check, bool fp)
 {
     unsigned long count = env("VV_RANDOM_COUNT", 400), seed = env("VV_SEED", 1), only = env("VV_ONLY", 0);
+    struct itimerval never = {0};
+    setitimer(ITIMER_REAL, &never, NULL);
     rig_open(features & x64_host_ops.features(), window);
     rig.insns_max = insns_max;
     rig.self_check = self_check;
