@@ -10,7 +10,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct vcpu *const v = &(struct vcpu){0};
+static struct vcpu vcpu;
+static struct vcpu *const v = &vcpu;
 
 #define NAN_BOXED (0xffffffff00000000u | SOFTFP_NAN32)
 #define ONE_BOXED 0xffffffff3f800000u
