@@ -1,0 +1,54 @@
+/*
+ * random/run.h - runs random programs in T0 and in T1 on equal memory and compares everything a guest can see.
+ *
+ * T0 is stepped directly; T1 goes through a whole engine, twice: cold, and again with all its code there and chained.
+ * After a trap or a system call both go on behind the instruction.
+ */
+#ifndef RANDOM_RUN_H
+#define RANDOM_RUN_H
+
+#include "engine/execute/run.h"
+#include "engine/memory/memory.h"
+#include "tests/random/gen.h"
+
+#define BATCH_MAX 128
+#define EVENTS_MAX 24
+#define T0_INSNS_MAX \
+    20000 /* a wild jump may close a loop that nothing bounds: such programs are dropped */
+
+enum event_kind { EVENT_END, EVENT_SYSCALL, EVENT_TRAP, EVENT_RUNAWAY };
+struct event {
+    enum event_kind kind;
+    struct cpu_regs regs;
+    struct cpu_trap trap;
+};
+
+struct side {
+    struct mem_pool *pool;
+    struct mem_space *mem;
+    uint8_t *data; /* the window at GEN_DATA */
+};
+
+struct bench {
+    struct side t0, t1;
+    struct vcpu *v0;
+    struct run_engine *engine;
+    struct run_space *space;
+    struct run_vcpu *rv;
+    uint8_t initial[GEN_DATA_BYTES + GEN_READONLY_BYTES];
+    bool mapped;
+    uint64_t *coverage; /* by form, or NULL: executed by T0, hence by T1 */
+    uint64_t insns, runaways, events[4];
+    /* what the last difference was */
+    char difference[512];
+    _Atomic uint64_t started_ns; /* of the running T1 entry, for the watchdog */
+};
+
+void bench_init(struct bench *b, const struct run_config *config, uint32_t window_bits);
+void bench_fini(struct bench *b);
+/* Put n programs into fresh code pages; at[i] is where program i starts. */
+void bench_load(struct bench *b, const struct gen_program *p, unsigned n, gva_t *at);
+/* True: equal (or dropped). */
+bool bench_compare(struct bench *b, const struct gen_program *p, gva_t at);
+
+#endif
