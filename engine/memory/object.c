@@ -70,6 +70,11 @@ struct mem_object *mem_object_get(struct mem_object *o)
     return o;
 }
 
+bool mem_object_shared(struct mem_object *o)
+{
+    return atomic_load_explicit(&o->refs, memory_order_acquire) > 1;
+}
+
 static bool punch(struct mem_object *o, uint64_t from, uint64_t to)
 {
     return from >= to || fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
