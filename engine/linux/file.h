@@ -31,12 +31,13 @@ struct lx_files *lx_files_clone(struct lx_files *files); /* fork */
 struct lx_files *lx_files_get(struct lx_files *files);   /* CLONE_FILES */
 /* Closes everything with the last reference. p: whose exit it is (its record locks go), or NULL. */
 void lx_files_put(struct lx_files *files, struct lx_process *p);
-bool lx_files_shared(struct lx_files *files);            /* more than one reference: execve clones first */
+bool lx_files_shared(struct lx_files *files); /* more than one reference: execve clones first */
 void lx_files_close_on_exec(struct lx_files *files, struct lx_process *p);
-struct lx_file *lx_files_find(struct lx_files *files, int64_t fd); /* borrowed; NULL: EBADF (also for O_PATH files) */
+struct lx_file *lx_files_find(struct lx_files *files,
+                              int64_t fd); /* borrowed; NULL: EBADF (also for O_PATH files) */
 /* The lowest free descriptor gets f (a reference is taken); -EMFILE. */
 int lx_files_install(struct lx_files *files, struct lx_file *f, bool cloexec);
-uint32_t lx_files_limit(struct lx_files *files);         /* RLIMIT_NOFILE, at first config->files_max */
+uint32_t lx_files_limit(struct lx_files *files); /* RLIMIT_NOFILE, at first config->files_max */
 void lx_files_set_limit(struct lx_files *files, uint32_t limit);
 
 /* ---- root, working directory, umask ---- */
@@ -53,7 +54,8 @@ struct lx_file *lx_file_get(struct lx_file *f);
 void lx_file_put(struct lx_file *f);
 /* Open a program for execve(at): path as the process sees it; flags: AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW. A regular file with
  * execute permission, or -EACCES, -ENOENT, -ELOOP ... A reference is returned. */
-int lx_exec_open(struct lx_process *p, int64_t dirfd, const char *path, int flags, struct lx_file **f);
+int lx_exec_open(struct lx_process *p, int64_t dirfd, const char *path, int flags,
+                 struct lx_file **f);
 /* While held, opening the file for writing is -ETXTBSY; -ETXTBSY if it is open for writing. One release per hold. */
 int lx_file_exec_hold(struct lx_file *f);
 void lx_file_exec_release(struct lx_file *f);
@@ -103,7 +105,8 @@ uint64_t lx_files_snap_id(const struct lx_files *files); /* never 0 */
 uint64_t lx_fs_snap_id(const struct lx_fs *fs);
 uint64_t lx_file_snap_id(const struct lx_file *f);
 uint64_t lx_tty_snap_id(const struct lx_tty *tty);
-struct lx_files *lx_files_by_snap_id(struct lx_vfs *vfs, uint64_t id); /* NULL: no such thing, the snapshot lies */
+struct lx_files *lx_files_by_snap_id(struct lx_vfs *vfs,
+                                     uint64_t id); /* NULL: no such thing, the snapshot lies */
 struct lx_fs *lx_fs_by_snap_id(struct lx_vfs *vfs, uint64_t id);
 struct lx_file *lx_file_by_snap_id(struct lx_vfs *vfs, uint64_t id);
 struct lx_tty *lx_tty_by_snap_id(struct lx_vfs *vfs, uint64_t id); /* borrowed */
