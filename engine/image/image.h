@@ -27,7 +27,8 @@
 struct img;
 
 struct img_inode {
-    uint64_t nid; /* names the inode inside its image */
+    uint64_t nid;         /* names the inode inside its image */
+    uint32_t inode_bytes; /* 32 or 64 */
     uint32_t ino; /* st_ino */
     uint32_t mode, uid, gid, nlink;
     uint32_t rdev_major, rdev_minor;

@@ -1,0 +1,128 @@
+/* image/dir.c - directories: blocks, lookup, listing. */
+#include "engine/image/reader.h"
+
+#include <sys/stat.h>
+
+uint64_t img_dir_blocks(const struct img_inode *dir)
+{
+    return (dir->size + BLOCK - 1) / BLOCK;
+}
+
+static res_code_t bad(const struct img_inode *dir, uint64_t number, const char *what,
+                      struct err *err)
+{
+    return err_set(err, ERR_BAD_IMAGE, "image: directory at nid %llu, block %llu: %s",
+                   (unsigned long long)dir->nid, (unsigned long long)number, what);
+}
+
+res_code_t img_dir_block(const struct img *img, const struct img_inode *dir, uint64_t number,
+                         struct dir_block *b, struct err *err)
+{
+    if (!S_ISDIR(dir->mode))
+        return err_set(err, ERR_INVALID, "image: nid %llu is no directory",
+                       (unsigned long long)dir->nid);
+    b->number = number;
+    b->bytes = MIN((uint64_t)BLOCK, dir->size - number * BLOCK);
+    if (img_read_at(img, dir->data_offset + number * BLOCK, b->data, b->bytes, err) != OK)
+        return FAIL;
+    size_t first = b->bytes >= DIRENT ? get16(b->data + 8) : 0;
+    if (first < DIRENT || first % DIRENT || first > b->bytes)
+        return bad(dir, number, "no entries", err);
+    b->count = first / DIRENT;
+    for (size_t i = 0, at = first; i < b->count; i++) {
+        size_t start = get16(b->data + i * DIRENT + 8);
+        size_t end =
+            i + 1 < b->count
+                ? get16(b->data + (i + 1) * DIRENT + 8)
+                : start +
+                      (start < b->bytes ? strnlen((char *)b->data + start, b->bytes - start) : 0);
+        if (start != at || end <= start || end > b->bytes || end - start > NAME_MAX_BYTES)
+            return bad(dir, number, "a name does not lie behind the one before", err);
+        if (memchr(b->data + start, 0, end - start) || memchr(b->data + start, '/', end - start))
+            return bad(dir, number, "a name with a slash or a NUL", err);
+        at = end;
+    }
+    return OK;
+}
+
+struct dir_name img_dir_name(const struct dir_block *b, size_t i)
+{
+    size_t start = get16(b->data + i * DIRENT + 8);
+    size_t end = i + 1 < b->count
+                     ? get16(b->data + (i + 1) * DIRENT + 8)
+                     : start + strnlen((const char *)b->data + start, b->bytes - start);
+    return (struct dir_name){(const char *)b->data + start, end - start};
+}
+
+static int compare_at(const struct dir_block *b, size_t i, const char *name, size_t n)
+{
+    struct dir_name d = img_dir_name(b, i);
+    return name_compare(name, n, d.p, d.n);
+}
+
+res_code_t img_lookup(const struct img *img, const struct img_inode *dir, const char *name,
+                      size_t n, uint64_t *nid, struct err *err)
+{
+    struct dir_block b;
+    if (!S_ISDIR(dir->mode))
+        return err_set(err, ERR_INVALID, "image: nid %llu is no directory",
+                       (unsigned long long)dir->nid);
+    /* The block whose first name is the last not above it. */
+    for (uint64_t lo = 0, hi = img_dir_blocks(dir); lo < hi;) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        if (img_dir_block(img, dir, mid, &b, err) != OK)
+            return FAIL;
+        if (compare_at(&b, 0, name, n) < 0) {
+            hi = mid;
+            continue;
+        }
+        lo = mid + 1;
+        if (compare_at(&b, b.count - 1, name, n) > 0)
+            continue;
+        for (size_t l = 0, h = b.count; l < h;) {
+            size_t m = l + (h - l) / 2;
+            int c = compare_at(&b, m, name, n);
+            if (c == 0) {
+                *nid = get64(b.data + m * DIRENT);
+                return OK;
+            }
+            if (c < 0)
+                h = m;
+            else
+                l = m + 1;
+        }
+        break;
+    }
+    return err_set(err, ERR_NOT_FOUND, "no entry %.*s", (int)MIN(n, (size_t)80), name);
+}
+
+#define INDEX_BITS 10 /* a block holds at most 341 entries */
+
+res_code_t img_readdir(const struct img *img, const struct img_inode *dir, uint64_t *cursor,
+                       struct img_dirent *out, bool *end, struct err *err)
+{
+    /* Types of entries as DT_*: their place in mode, shifted. */
+    static const uint8_t dt[8] = {0, 8, 4, 2, 6, 1, 12, 10};
+    uint64_t number = *cursor >> INDEX_BITS, i = *cursor & ((1u << INDEX_BITS) - 1);
+    struct dir_block b;
+    if (!S_ISDIR(dir->mode))
+        return err_set(err, ERR_INVALID, "image: nid %llu is no directory",
+                       (unsigned long long)dir->nid);
+    for (; number < img_dir_blocks(dir); number++, i = 0) {
+        if (img_dir_block(img, dir, number, &b, err) != OK)
+            return FAIL;
+        if (i >= b.count)
+            continue;
+        struct dir_name name = img_dir_name(&b, i);
+        uint8_t type = b.data[i * DIRENT + 10];
+        *out = (struct img_dirent){.nid = get64(b.data + i * DIRENT),
+                                   .type = type < 8 ? dt[type] : 0,
+                                   .name_bytes = (uint8_t)name.n};
+        memcpy(out->name, name.p, name.n);
+        *cursor = number << INDEX_BITS | (i + 1);
+        *end = false;
+        return OK;
+    }
+    *end = true;
+    return OK;
+}

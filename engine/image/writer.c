@@ -1,0 +1,686 @@
+/*
+ * image/writer.c - the tree in memory, file content straight to the image.
+ *
+ * Layout of the result: block 0 superblock; content of files and symbolic links in the order they came;
+ * directories; metadata (inodes of 64 bytes with their attributes, in the order they came).
+ */
+#include "engine/image/writer.h"
+
+#include "engine/base/arena.h"
+#include "engine/base/base.h"
+#include "engine/image/format.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHUNK (256u << 10) /* of content, written at once */
+
+struct inode {
+    uint32_t mode, uid, gid, nlink, mtime_ns, rdev, ino, block;
+    int64_t mtime;
+    uint64_t size, nid;
+    uint8_t *xattrs; /* as on disk, behind the inode */
+    uint32_t xattr_bytes;
+    struct dentry *children; /* of a directory, newest first until it is sorted */
+    size_t child_count;
+    struct inode *parent; /* of a directory */
+};
+
+struct dentry {
+    struct inode *inode, *parent;
+    struct dentry *sibling, *next_in_hash;
+    uint32_t hash;
+    uint8_t name_bytes;
+    char name[];
+};
+
+struct img_writer {
+    int fd;
+    struct img_limits limits;
+    struct arena arena;
+    struct inode **inodes;
+    size_t inode_count, inode_cap;
+    struct dentry **table; /* of all names, by parent and name */
+    size_t table_cap;
+    uint64_t entries; /* the root is one */
+    uint64_t data_bytes;
+    uint64_t next_block;
+    struct inode *open; /* the file that content goes to */
+    uint8_t *chunk;
+    size_t chunk_used;
+    bool broken;
+};
+
+/* ---- output ---- */
+
+static res_code_t put_at(struct img_writer *w, const void *p, size_t n, uint64_t at,
+                         struct err *err)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t k = pwrite(w->fd, (const char *)p + done, n - done, (off_t)(at + done));
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0) {
+            w->broken = true;
+            return err_set_os(err, "writing the image at %llu", (unsigned long long)(at + done));
+        }
+        done += (size_t)k;
+    }
+    return OK;
+}
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+/* Whole blocks at next_block; those of zeros stay holes. */
+static res_code_t put_blocks(struct img_writer *w, const uint8_t *p, size_t n, struct err *err)
+{
+    if (w->next_block * BLOCK + n > w->limits.bytes) {
+        w->broken = true;
+        return err_set(err, ERR_LIMIT, "the image grows beyond its limit of %llu bytes",
+                       (unsigned long long)w->limits.bytes);
+    }
+    for (size_t at = 0; at < n;) {
+        size_t end = at;
+        while (end < n && !is_zero(p + end, BLOCK))
+            end += BLOCK;
+        if (end > at && put_at(w, p + at, end - at, w->next_block * BLOCK + at, err) != OK)
+            return FAIL;
+        at = end + BLOCK; /* over the block of zeros */
+    }
+    w->next_block += n / BLOCK;
+    return OK;
+}
+
+static res_code_t flush(struct img_writer *w, bool last, struct err *err)
+{
+    size_t n = w->chunk_used;
+    if (last) {
+        n = ALIGN_UP(n, (size_t)BLOCK);
+        memset(w->chunk + w->chunk_used, 0, n - w->chunk_used);
+    }
+    w->chunk_used = 0;
+    return n ? put_blocks(w, w->chunk, n, err) : OK;
+}
+
+static res_code_t close_file(struct img_writer *w, struct err *err)
+{
+    if (!w->open)
+        return OK;
+    w->open = NULL;
+    return flush(w, true, err);
+}
+
+/* ---- the tree ---- */
+
+static uint32_t hash_of(const struct inode *parent, const char *name, size_t n)
+{
+    uint32_t h = parent->ino * 0x9e3779b9u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (uint8_t)name[i]) * 0x01000193u;
+    return h ^ h >> 15;
+}
+
+static struct dentry *find(const struct img_writer *w, const struct inode *parent, const char *name,
+                           size_t n)
+{
+    if (!w->table_cap)
+        return NULL;
+    uint32_t h = hash_of(parent, name, n);
+    for (struct dentry *d = w->table[h & (w->table_cap - 1)]; d; d = d->next_in_hash) {
+        if (d->hash == h && d->parent == parent && d->name_bytes == n &&
+            memcmp(d->name, name, n) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+static bool grow_table(struct img_writer *w)
+{
+    size_t cap = MAX(w->table_cap * 2, (size_t)256);
+    struct dentry **table = calloc(cap, sizeof(struct dentry *));
+    if (!table)
+        return false;
+    for (size_t i = 0; i < w->table_cap; i++) {
+        for (struct dentry *d = w->table[i], *next; d; d = next) {
+            next = d->next_in_hash;
+            d->next_in_hash = table[d->hash & (cap - 1)];
+            table[d->hash & (cap - 1)] = d;
+        }
+    }
+    free(w->table);
+    w->table = table;
+    w->table_cap = cap;
+    return true;
+}
+
+static struct inode *inode_new(struct img_writer *w, uint32_t mode)
+{
+    if (w->inode_count == w->inode_cap) {
+        size_t cap = MAX(w->inode_cap * 2, (size_t)256);
+        struct inode **more = realloc(w->inodes, cap * sizeof(struct inode *));
+        if (!more)
+            return NULL;
+        w->inodes = more;
+        w->inode_cap = cap;
+    }
+    struct inode *i = arena_zalloc(&w->arena, sizeof *i);
+    if (!i)
+        return NULL;
+    i->mode = mode;
+    w->inodes[w->inode_count++] = i;
+    i->ino = (uint32_t)w->inode_count;
+    if (S_ISDIR(mode))
+        i->nlink = 2;
+    return i;
+}
+
+static bool link_in(struct img_writer *w, struct inode *parent, const char *name, size_t n,
+                    struct inode *i)
+{
+    if (w->entries >= w->table_cap && !grow_table(w))
+        return false;
+    struct dentry *d = arena_alloc(&w->arena, sizeof *d + n + 1);
+    if (!d)
+        return false;
+    *d = (struct dentry){
+        .inode = i, .parent = parent, .sibling = parent->children, .name_bytes = (uint8_t)n};
+    memcpy(d->name, name, n);
+    d->name[n] = 0;
+    d->hash = hash_of(parent, name, n);
+    d->next_in_hash = w->table[d->hash & (w->table_cap - 1)];
+    w->table[d->hash & (w->table_cap - 1)] = d;
+    parent->children = d;
+    parent->child_count++;
+    if (S_ISDIR(i->mode)) {
+        i->parent = parent;
+        parent->nlink++;
+    } else {
+        i->nlink++;
+    }
+    w->entries++;
+    return true;
+}
+
+/* The next component of a path: *n is 0 at its end. "." and empty ones are passed over. */
+static const char *component(const char *p, size_t *n)
+{
+    for (;;) {
+        p += strspn(p, "/");
+        *n = strcspn(p, "/");
+        if (*n != 1 || *p != '.')
+            return p;
+        p++;
+    }
+}
+
+struct where {
+    struct inode *parent; /* the last directory that is there */
+    const char *rest; /* the components that are not, the last of which is the entry's own name */
+    size_t missing;
+    struct dentry *there; /* or the entry, if it is there */
+    bool root;
+};
+
+static res_code_t resolve(struct img_writer *w, const char *path, struct where *at, struct err *err)
+{
+    size_t n, depth = 0, after;
+    *at = (struct where){.parent = w->inodes[0]};
+    if (strlen(path) > w->limits.path_bytes)
+        return err_set(err, ERR_LIMIT, "%.200s...: the path is longer than %u bytes", path,
+                       w->limits.path_bytes);
+    for (const char *p = component(path, &n), *next; n; p = next, n = after) {
+        next = component(p + n, &after);
+        if (n == 2 && p[0] == '.' && p[1] == '.')
+            return err_set(err, ERR_INVALID, "%.200s: '..' in a path", path);
+        if (n > NAME_MAX_BYTES)
+            return err_set(err, ERR_INVALID, "%.200s: a name of more than %u bytes", path,
+                           NAME_MAX_BYTES);
+        if (++depth > w->limits.depth)
+            return err_set(err, ERR_LIMIT, "%.200s: more than %u levels deep", path,
+                           w->limits.depth);
+        if (at->missing) {
+            at->missing++;
+            continue;
+        }
+        struct dentry *d = find(w, at->parent, p, n);
+        if (!d) {
+            at->rest = p;
+            at->missing = 1;
+        } else if (!after) {
+            at->there = d;
+        } else if (S_ISDIR(d->inode->mode)) {
+            at->parent = d->inode;
+        } else {
+            return err_set(err, ERR_INVALID, "%.200s: '%s' on the way is not a directory", path,
+                           d->name);
+        }
+    }
+    at->root = depth == 0;
+    return OK;
+}
+
+/* Directories on the way, then the entry itself. */
+static res_code_t attach(struct img_writer *w, const char *path, struct where *at, struct inode *i,
+                         struct err *err)
+{
+    size_t n, after;
+    struct inode *parent = at->parent;
+    for (const char *p = component(at->rest, &n), *next; n; p = next, n = after) {
+        next = component(p + n, &after);
+        struct inode *child = after ? inode_new(w, S_IFDIR | 0755) : i;
+        if (!child || !link_in(w, parent, p, n, child)) {
+            w->broken = true;
+            return err_set(err, ERR_NO_MEMORY, "%.200s", path);
+        }
+        parent = child;
+    }
+    return OK;
+}
+
+/* ---- attributes ---- */
+
+static res_code_t xattr_split(const char *path, const struct img_xattr *x, uint8_t *index,
+                              const char **rest, struct err *err)
+{
+    static const char *const prefix[XATTR_PREFIX_COUNT] = XATTR_PREFIXES;
+    for (uint8_t i = 1; i < XATTR_PREFIX_COUNT; i++) {
+        size_t n = strlen(prefix[i]);
+        bool whole = i == 2 || i == 3; /* the prefix is the name */
+        if (i == 5 || strncmp(x->name, prefix[i], n) != 0 ||
+            (whole ? x->name[n] != 0 : x->name[n] == 0))
+            continue;
+        if (strlen(x->name + n) > NAME_MAX_BYTES || x->value_bytes > UINT16_MAX)
+            return err_set(err, ERR_LIMIT, "%.200s: attribute %.40s is too long", path, x->name);
+        *index = i;
+        *rest = x->name + n;
+        return OK;
+    }
+    return err_set(err, ERR_INVALID,
+                   "%.200s: attribute %.60s is in no namespace that an image can keep", path,
+                   x->name);
+}
+
+static int by_attribute_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct img_xattr *const *)a)->name,
+                  (*(const struct img_xattr *const *)b)->name);
+}
+
+static res_code_t put_xattrs(struct img_writer *w, struct inode *i, const struct img_entry *e,
+                             struct err *err)
+{
+    i->xattrs = NULL;
+    i->xattr_bytes = 0;
+    if (!e->xattr_count)
+        return OK;
+    uint64_t total = XATTR_HEAD;
+    uint8_t index;
+    const char *rest;
+    for (size_t k = 0; k < e->xattr_count; k++) {
+        if (xattr_split(e->path, &e->xattrs[k], &index, &rest, err) != OK)
+            return FAIL;
+        total += ALIGN_UP(XATTR_ENTRY + strlen(rest) + e->xattrs[k].value_bytes, 4);
+        if (total > XATTR_BYTES_MAX)
+            return err_set(err, ERR_LIMIT, "%.200s: more than %u bytes of attributes", e->path,
+                           XATTR_BYTES_MAX);
+    }
+    CLEANUP(free_ptr)
+    const struct img_xattr **order = malloc(e->xattr_count * sizeof(struct img_xattr *));
+    uint8_t *out = arena_zalloc(&w->arena, total), *at = out + XATTR_HEAD;
+    if (!order || !out)
+        return err_set(err, ERR_NO_MEMORY, "%.200s: attributes", e->path);
+    for (size_t k = 0; k < e->xattr_count; k++)
+        order[k] = &e->xattrs[k];
+    qsort(order, e->xattr_count, sizeof(struct img_xattr *), by_attribute_name);
+    for (size_t k = 0; k < e->xattr_count; k++) {
+        const struct img_xattr *x = order[k];
+        if (k && strcmp(order[k - 1]->name, x->name) == 0)
+            return err_set(err, ERR_INVALID, "%.200s: attribute %.60s twice", e->path, x->name);
+        if (xattr_split(e->path, x, &index, &rest, err) != OK)
+            return FAIL;
+        size_t n = strlen(rest);
+        at[0] = (uint8_t)n;
+        at[1] = index;
+        set16(at + 2, (uint16_t)x->value_bytes);
+        memcpy(at + XATTR_ENTRY, rest, n);
+        if (x->value_bytes)
+            memcpy(at + XATTR_ENTRY + n, x->value, x->value_bytes);
+        at += ALIGN_UP(XATTR_ENTRY + n + x->value_bytes, 4);
+    }
+    i->xattrs = out;
+    i->xattr_bytes = (uint32_t)total;
+    return OK;
+}
+
+/* ---- adding ---- */
+
+static res_code_t check_entry(const struct img_entry *e, struct err *err)
+{
+    uint32_t type = e->mode & S_IFMT;
+    if (!img_file_type(e->mode) || (e->mode & ~(uint32_t)(S_IFMT | 07777)))
+        return err_set(err, ERR_INVALID, "%.200s: mode 0%o is of no known type", e->path, e->mode);
+    if (e->mtime_ns >= 1000000000u)
+        return err_set(err, ERR_INVALID, "%.200s: %u nanoseconds", e->path, e->mtime_ns);
+    if (type == S_IFLNK && (!e->target || !*e->target || strlen(e->target) > LINK_MAX_BYTES))
+        return err_set(err, ERR_INVALID, "%.200s: a symbolic link needs a text of 1 to %u bytes",
+                       e->path, LINK_MAX_BYTES);
+    if ((type == S_IFCHR || type == S_IFBLK) && (e->rdev_major >> 12 || e->rdev_minor >> 20))
+        return err_set(err, ERR_INVALID, "%.200s: device number %u:%u", e->path, e->rdev_major,
+                       e->rdev_minor);
+    return OK;
+}
+
+static void set_attributes(struct inode *i, const struct img_entry *e)
+{
+    i->mode = e->mode;
+    i->uid = e->uid;
+    i->gid = e->gid;
+    i->mtime = e->mtime;
+    i->mtime_ns = e->mtime_ns;
+    if (S_ISCHR(e->mode) || S_ISBLK(e->mode))
+        i->rdev = (e->rdev_minor & 0xff) | e->rdev_major << 8 | (e->rdev_minor & 0xfff00) << 12;
+}
+
+static res_code_t add_link(struct img_writer *w, const struct img_entry *e, struct where *at,
+                           struct err *err)
+{
+    struct where target;
+    if (resolve(w, e->hardlink, &target, err) != OK)
+        return FAIL;
+    if (!target.there)
+        return err_set(err, target.root ? ERR_INVALID : ERR_NOT_FOUND,
+                       "%.150s: hard link to %.150s, which is not there", e->path, e->hardlink);
+    if (S_ISDIR(target.there->inode->mode))
+        return err_set(err, ERR_INVALID, "%.150s: hard link to the directory %.150s", e->path,
+                       e->hardlink);
+    return close_file(w, err) == OK ? attach(w, e->path, at, target.there->inode, err) : FAIL;
+}
+
+static res_code_t add_new(struct img_writer *w, const struct img_entry *e, struct where *at,
+                          struct err *err)
+{
+    struct inode scratch = {0};
+    if (put_xattrs(w, &scratch, e, err) != OK || close_file(w, err) != OK)
+        return FAIL;
+    struct inode *i = inode_new(w, e->mode);
+    if (!i) {
+        w->broken = true;
+        return err_set(err, ERR_NO_MEMORY, "%.200s", e->path);
+    }
+    i->xattrs = scratch.xattrs;
+    i->xattr_bytes = scratch.xattr_bytes;
+    set_attributes(i, e);
+    if (attach(w, e->path, at, i, err) != OK)
+        return FAIL;
+    if (S_ISREG(e->mode)) {
+        w->open = i;
+        i->block = (uint32_t)w->next_block;
+    } else if (S_ISLNK(e->mode)) {
+        i->size = strlen(e->target);
+        i->block = (uint32_t)w->next_block;
+        memcpy(w->chunk, e->target, i->size);
+        w->chunk_used = i->size;
+        if (flush(w, true, err) != OK)
+            return err_wrap(err, "%.150s", e->path);
+    }
+    return OK;
+}
+
+res_code_t img_writer_add(struct img_writer *w, const struct img_entry *e, struct err *err)
+{
+    struct where at;
+    if (w->broken)
+        return err_set(err, ERR_STATE, "%.200s: writing this image failed before", e->path);
+    if ((!e->hardlink && check_entry(e, err) != OK) || resolve(w, e->path, &at, err) != OK)
+        return FAIL;
+    struct inode *dir = at.root ? w->inodes[0] : at.there ? at.there->inode : NULL;
+    if (dir) {
+        if (e->hardlink || !S_ISDIR(dir->mode) || !S_ISDIR(e->mode))
+            return err_set(err, at.root ? ERR_INVALID : ERR_EXISTS, "%.200s: is there already",
+                           e->path);
+        struct inode scratch = {0};
+        if (put_xattrs(w, &scratch, e, err) != OK || close_file(w, err) != OK)
+            return FAIL;
+        dir->xattrs = scratch.xattrs;
+        dir->xattr_bytes = scratch.xattr_bytes;
+        set_attributes(dir, e);
+        return OK;
+    }
+    if (w->entries + at.missing > w->limits.entries) {
+        w->broken = true;
+        return err_set(err, ERR_LIMIT, "%.200s: more than %llu entries", e->path,
+                       (unsigned long long)w->limits.entries);
+    }
+    return e->hardlink ? add_link(w, e, &at, err) : add_new(w, e, &at, err);
+}
+
+res_code_t img_writer_data(struct img_writer *w, const void *p, size_t n, struct err *err)
+{
+    if (w->broken)
+        return err_set(err, ERR_STATE, "writing this image failed before");
+    if (!w->open)
+        return n ? err_set(err, ERR_INVALID,
+                           "content of %zu bytes behind an entry that is no regular file", n)
+                 : OK;
+    w->open->size += n;
+    w->data_bytes += n;
+    while (n) {
+        size_t k = MIN(n, CHUNK - w->chunk_used);
+        memcpy(w->chunk + w->chunk_used, p, k);
+        w->chunk_used += k;
+        p = (const char *)p + k;
+        n -= k;
+        if (w->chunk_used == CHUNK && flush(w, false, err) != OK)
+            return FAIL;
+    }
+    return OK;
+}
+
+/* ---- finishing ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const struct dentry *x = *(const struct dentry *const *)a,
+                        *y = *(const struct dentry *const *)b;
+    return name_compare(x->name, x->name_bytes, y->name, y->name_bytes);
+}
+
+struct dir_entry {
+    const char *name;
+    size_t n;
+    const struct inode *inode;
+};
+
+/* As many of the entries as fit one block; returns how many, *used its bytes. */
+static size_t pack_block(uint8_t block[BLOCK], const struct dir_entry *e, size_t count,
+                         size_t *used)
+{
+    size_t n = 0, bytes = 0;
+    while (n < count && bytes + DIRENT + e[n].n <= BLOCK)
+        bytes += DIRENT + e[n++].n;
+    memset(block, 0, BLOCK);
+    size_t name_at = n * DIRENT;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *d = block + i * DIRENT;
+        set64(d, e[i].inode->nid);
+        set16(d + 8, (uint16_t)name_at);
+        d[10] = img_file_type(e[i].inode->mode);
+        memcpy(block + name_at, e[i].name, e[i].n);
+        name_at += e[i].n;
+    }
+    *used = bytes;
+    return n;
+}
+
+static res_code_t put_directory(struct img_writer *w, struct inode *dir, struct err *err)
+{
+    size_t count = dir->child_count + 2, k = 0;
+    CLEANUP(free_ptr)
+    struct dentry **order = malloc((dir->child_count + 1) * sizeof(struct dentry *));
+    CLEANUP(free_ptr) struct dir_entry *e = malloc(count * sizeof *e);
+    if (!order || !e)
+        return err_set(err, ERR_NO_MEMORY, "directory of %zu entries", count);
+    for (struct dentry *d = dir->children; d; d = d->sibling)
+        order[k++] = d;
+    qsort(order, k, sizeof(struct dentry *), by_name);
+    const struct dir_entry dots[2] = {{".", 1, dir}, {"..", 2, dir->parent ? dir->parent : dir}};
+    size_t dot = 0, from = 0;
+    for (size_t i = 0; i < count; i++) { /* merge them in: names may sort before "." */
+        if (dot < 2 && (from == k || name_compare(dots[dot].name, dots[dot].n, order[from]->name,
+                                                  order[from]->name_bytes) < 0))
+            e[i] = dots[dot++];
+        else {
+            e[i] =
+                (struct dir_entry){order[from]->name, order[from]->name_bytes, order[from]->inode};
+            from++;
+        }
+    }
+    dir->block = (uint32_t)w->next_block;
+    uint8_t block[BLOCK];
+    for (size_t done = 0; done < count;) {
+        size_t used;
+        done += pack_block(block, e + done, count - done, &used);
+        dir->size += done < count ? BLOCK : used;
+        if (put_blocks(w, block, BLOCK, err) != OK)
+            return FAIL;
+    }
+    return OK;
+}
+
+static void encode_inode(const struct inode *i, uint8_t p[INODE_EXTENDED])
+{
+    memset(p, 0, INODE_EXTENDED);
+    bool device = S_ISCHR(i->mode) || S_ISBLK(i->mode);
+    set16(p + I_FORMAT_AT, FORMAT_EXTENDED);
+    set16(p + I_XATTR_AT, i->xattr_bytes ? (uint16_t)((i->xattr_bytes - XATTR_HEAD) / 4 + 1) : 0);
+    set16(p + I_MODE_AT, (uint16_t)i->mode);
+    set64(p + IE_SIZE_AT, i->size);
+    set32(p + I_BLOCK_AT, device ? i->rdev : i->size ? i->block : 0);
+    set32(p + I_INO_AT, i->ino);
+    set32(p + IE_UID_AT, i->uid);
+    set32(p + IE_GID_AT, i->gid);
+    set64(p + IE_MTIME_AT, (uint64_t)i->mtime);
+    set32(p + IE_MTIME_NS_AT, i->mtime_ns);
+    set32(p + IE_NLINK_AT, i->nlink);
+}
+
+static res_code_t put_metadata(struct img_writer *w, struct err *err)
+{
+    uint64_t at = 0;
+    for (size_t k = 0; k < w->inode_count; k++) {
+        const struct inode *i = w->inodes[k];
+        size_t need = INODE_EXTENDED + i->xattr_bytes;
+        ASSERT(need <= CHUNK - BLOCK);
+        uint64_t pos = i->nid * SLOT;
+        if (pos + need - at > CHUNK) { /* whole blocks go, the rest moves down */
+            size_t whole = ALIGN_DOWN(w->chunk_used, (size_t)BLOCK), rest = w->chunk_used - whole;
+            if (put_blocks(w, w->chunk, whole, err) != OK)
+                return FAIL;
+            memmove(w->chunk, w->chunk + whole, rest);
+            w->chunk_used = rest;
+            at += whole;
+        }
+        size_t to = pos - at;
+        memset(w->chunk + w->chunk_used, 0, to - w->chunk_used);
+        encode_inode(i, w->chunk + to);
+        if (i->xattr_bytes)
+            memcpy(w->chunk + to + INODE_EXTENDED, i->xattrs, i->xattr_bytes);
+        w->chunk_used = to + need;
+    }
+    return flush(w, true, err);
+}
+
+static res_code_t put_superblock(struct img_writer *w, uint64_t meta_block, struct err *err)
+{
+    uint8_t block[BLOCK] = {0}, *sb = block + SB_AT;
+    set32(sb + SB_MAGIC_AT, SB_MAGIC);
+    set32(sb + SB_COMPAT_AT, COMPAT_CHECKSUM | COMPAT_MTIME);
+    sb[SB_BLKSZBITS_AT] = BLOCK_BITS;
+    set16(sb + SB_ROOT_NID_AT, (uint16_t)w->inodes[0]->nid);
+    set64(sb + SB_INOS_AT, w->inode_count);
+    set32(sb + SB_BLOCKS_AT, (uint32_t)w->next_block);
+    set32(sb + SB_META_AT, (uint32_t)meta_block);
+    set32(sb + SB_CHECKSUM_AT, img_crc32c(sb, BLOCK - SB_AT));
+    return put_at(w, block, BLOCK, 0, err);
+}
+
+res_code_t img_writer_finish(struct img_writer *w, struct img_totals *totals, struct err *err)
+{
+    if (w->broken)
+        return err_set(err, ERR_STATE, "writing this image failed before");
+    if (close_file(w, err) != OK)
+        return FAIL;
+    uint64_t pos = INODE_EXTENDED; /* nid 0 stays free: readers take it for none */
+    for (size_t k = 0; k < w->inode_count; k++) {
+        w->inodes[k]->nid = pos / SLOT;
+        pos += ALIGN_UP(INODE_EXTENDED + w->inodes[k]->xattr_bytes, INODE_EXTENDED);
+    }
+    w->broken = true; /* whatever happens: nothing can be added now */
+    for (size_t k = 0; k < w->inode_count; k++) {
+        if (S_ISDIR(w->inodes[k]->mode) && put_directory(w, w->inodes[k], err) != OK)
+            return FAIL;
+    }
+    uint64_t meta_block = w->next_block;
+    if (put_metadata(w, err) != OK || put_superblock(w, meta_block, err) != OK)
+        return FAIL;
+    if (ftruncate(w->fd, (off_t)(w->next_block * BLOCK)) < 0)
+        return err_set_os(err, "image of %llu bytes", (unsigned long long)(w->next_block * BLOCK));
+    if (totals)
+        *totals = (struct img_totals){.entries = w->entries,
+                                      .inodes = w->inode_count,
+                                      .image_bytes = w->next_block * BLOCK,
+                                      .data_bytes = w->data_bytes};
+    return OK;
+}
+
+/* ---- life ---- */
+
+res_code_t img_writer_new(int fd, const struct img_limits *limits, struct img_writer **out,
+                          struct err *err)
+{
+    if (ftruncate(fd, 0) < 0)
+        return err_set_os(err, "image file");
+    struct img_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_set(err, ERR_NO_MEMORY, "image writer");
+    w->fd = fd;
+    if (limits)
+        w->limits = *limits;
+    if (!w->limits.entries)
+        w->limits.entries = 1000000;
+    if (!w->limits.bytes)
+        w->limits.bytes = (uint64_t)16 << 30;
+    if (!w->limits.depth)
+        w->limits.depth = 64;
+    if (!w->limits.path_bytes)
+        w->limits.path_bytes = 4095;
+    w->limits.entries = MIN(w->limits.entries, UINT64_C(1) << 31);
+    w->limits.bytes =
+        MIN(w->limits.bytes, (UINT64_C(1) << 32) * BLOCK - BLOCK); /* block numbers are 32 bits */
+    arena_init(&w->arena, 0);
+    w->chunk = malloc(CHUNK);
+    w->next_block = 1;
+    w->entries = 1;
+    if (!w->chunk || !inode_new(w, S_IFDIR | 0755)) {
+        img_writer_free(w);
+        return err_set(err, ERR_NO_MEMORY, "image writer");
+    }
+    *out = w;
+    return OK;
+}
+
+void img_writer_free(struct img_writer *w)
+{
+    if (!w)
+        return;
+    arena_fini(&w->arena);
+    free(w->inodes);
+    free(w->table);
+    free(w->chunk);
+    free(w);
+}
