@@ -345,6 +345,12 @@ static bool may_fault(uint8_t op)
     return op >= IR_LD && op <= IR_AMO;
 }
 
+/* Or be left to the interpreter; by then its flags may be set, so nothing before it may be done again. */
+static bool may_leave(const struct ir_op *o)
+{
+    return o->flags & IR_MAY_EXIT || o->op >= IR_FCSR || (o->op >= IR_FBIN && o->op <= IR_F2F);
+}
+
 static uint64_t bit(uint8_t x)
 {
     return x < IR_REG_COUNT ? (uint64_t)1 << x : 0;
@@ -377,15 +383,15 @@ void ir_prune(struct ir_block *b)
             continue;
         }
         rider = NULL;
-        if (o.op >= IR_FCSR || o.flags & IR_MAY_EXIT)
-            live = UINT64_MAX;
         b->ops[--to] = o;
+        if (o.flags & IR_MAY_EXIT)
+            live = UINT64_MAX;
         if (may_fault(o.op)) {
             riding = (live & ~bit(o.dst)) | uses(&o);
             live = UINT64_MAX;
             rider = &b->ops[to];
         } else {
-            live = (live & ~bit(o.dst)) | uses(&o);
+            live = may_leave(&o) ? UINT64_MAX : (live & ~bit(o.dst)) | uses(&o);
         }
     }
     b->count = IR_OPS_MAX - to;

@@ -2,21 +2,24 @@
 
 void rv_emit(struct rv_lift *x, struct ir_op op)
 {
-    op.pc_off = (int32_t)x->group;
+    op.insns = 1;
+    rv_emit_part(x, op);
+}
+
+void rv_emit_part(struct rv_lift *x, struct ir_op op)
+{
+    op.pc_off = (int32_t)x->at;
     op.next_off = (int32_t)x->next;
-    op.insns = x->owed;
-    x->owed = 0;
     if (op.dst == 2)
         op.flags |= IR_MAY_EXIT;
     ir_add(x->b, op);
 }
 
-void rv_emit_part(struct rv_lift *x, struct ir_op op)
+/* An instruction that does nothing is still counted, and has its pc. */
+void rv_emit_nop(struct rv_lift *x)
 {
-    uint8_t owed = x->owed;
-    x->owed = 0;
-    rv_emit(x, op);
-    x->owed = owed;
+    rv_emit(x,
+            (struct ir_op){.op = IR_NOP, .dst = IR_NONE, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE});
 }
 
 void rv_lift_interp(struct rv_lift *x)
@@ -28,9 +31,8 @@ void rv_lift_interp(struct rv_lift *x)
                                 .c = IR_NONE,
                                 .kind = CPU_EXIT_INTERP,
                                 .imm = (int64_t)rv_pc(x),
-                                .pc_off = (int32_t)x->group,
-                                .next_off = (int32_t)x->at,
-                                .insns = (uint8_t)(x->owed - 1)});
+                                .pc_off = (int32_t)x->at,
+                                .next_off = (int32_t)x->at});
     x->more = false;
 }
 
@@ -44,20 +46,21 @@ static void leave(struct rv_lift *x, enum cpu_exit why, size_t at, bool done)
                                 .c = IR_NONE,
                                 .kind = (uint8_t)why,
                                 .imm = (int64_t)(x->l->pc + at),
-                                .pc_off = (int32_t)x->group,
+                                .pc_off = (int32_t)x->at,
                                 .next_off = (int32_t)at,
-                                .insns = (uint8_t)(x->owed - !done)});
+                                .insns = done});
     x->more = false;
 }
 
-static void jump_to(struct rv_lift *x, gva_t target)
+static void jump_to(struct rv_lift *x, gva_t target, bool counts)
 {
-    rv_emit(x, (struct ir_op){.op = IR_JUMP,
-                              .dst = IR_NONE,
-                              .a = IR_NONE,
-                              .b = IR_NONE,
-                              .c = IR_NONE,
-                              .imm = (int64_t)target});
+    rv_emit_part(x, (struct ir_op){.op = IR_JUMP,
+                                   .dst = IR_NONE,
+                                   .a = IR_NONE,
+                                   .b = IR_NONE,
+                                   .c = IR_NONE,
+                                   .imm = (int64_t)target,
+                                   .insns = counts});
     x->more = false;
 }
 
@@ -149,6 +152,10 @@ static const struct row rows[ISA_RV64_OP_COUNT] = {
 static void lift_row(struct rv_lift *x, const struct row *k)
 {
     const struct isa_insn *d = &x->d;
+    if (!d->rd && (k->shape == SHAPE_RI || k->shape == SHAPE_RR)) {
+        rv_emit_nop(x);
+        return;
+    }
     struct ir_op op = {.op = k->op,
                        .size = k->size,
                        .kind = k->kind,
@@ -160,13 +167,9 @@ static void lift_row(struct rv_lift *x, const struct row *k)
     switch (k->shape) {
     case SHAPE_RI:
         op.b = IR_IMM;
-        if (!d->rd)
-            return;
         break;
     case SHAPE_RR:
         op.imm = 0;
-        if (!d->rd)
-            return;
         break;
     case SHAPE_LOAD:
         op.b = IR_NONE;
@@ -187,6 +190,9 @@ static void lift_row(struct rv_lift *x, const struct row *k)
 
 static struct ir_op movi(const struct rv_lift *x, uint64_t value)
 {
+    if (!x->d.rd)
+        return (struct ir_op){
+            .op = IR_NOP, .dst = IR_NONE, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE};
     return (struct ir_op){.op = IR_MOVI,
                           .size = 8,
                           .dst = x->d.rd,
@@ -206,9 +212,10 @@ static void jal(struct rv_lift *x)
     if (!x->d.rd && x->d.imm > 0 && to + 4 <= x->l->byte_count && !x->l->self_check &&
         x->d.imm <= 256) {
         x->next = to;
+        rv_emit_nop(x);
         return;
     }
-    jump_to(x, target);
+    jump_to(x, target, true);
 }
 
 static struct ir_op fence(bool store_load)
@@ -243,12 +250,10 @@ static void lift_one(struct rv_lift *x)
     }
     switch (d->op) {
     case ISA_RV64_LUI:
-        if (d->rd)
-            rv_emit(x, movi(x, (uint64_t)(int64_t)d->imm));
+        rv_emit(x, movi(x, (uint64_t)(int64_t)d->imm));
         break;
     case ISA_RV64_AUIPC:
-        if (d->rd)
-            rv_emit(x, movi(x, rv_pc(x) + (uint64_t)(int64_t)d->imm));
+        rv_emit(x, movi(x, rv_pc(x) + (uint64_t)(int64_t)d->imm));
         break;
     case ISA_RV64_JAL:
         jal(x);
@@ -312,20 +317,15 @@ void rv_lift(struct gst_lift *l, struct ir_block *b)
     ir_init(b, l->pc);
     while (x.more) {
         if (l->insn_count == l->insns_max || ir_full(b) || !decode(&x)) {
-            if (!x.owed)
-                x.group = x.at;
             if (l->insn_count) {
                 x.next = x.at;
-                jump_to(&x, rv_pc(&x));
+                jump_to(&x, rv_pc(&x), false);
             } else {
-                x.owed = 1;
                 rv_lift_interp(&x);
             }
             break;
         }
         size_t end = x.next;
-        if (!x.owed++)
-            x.group = x.at;
         lift_one(&x);
         const struct ir_op *last = &b->ops[b->count - 1];
         if (!x.more && last->op == IR_EXIT && last->kind == CPU_EXIT_INTERP) {

@@ -17,11 +17,9 @@ struct rv_lift {
     struct gst_lift *l;
     struct ir_block *b;
     struct isa_insn d;
-    size_t at;    /* of d, from l->pc */
-    size_t next;  /* behind it */
-    uint8_t owed; /* instructions that no op stands for yet */
-    size_t group; /* the first of them */
-    bool more;    /* the block goes on */
+    size_t at;   /* of d, from l->pc */
+    size_t next; /* behind it */
+    bool more;   /* the block goes on */
 };
 
 /* guest_ops.lift */
@@ -31,6 +29,7 @@ void rv_lift(struct gst_lift *l, struct ir_block *b);
 void rv_emit(struct rv_lift *x, struct ir_op op);
 /* The same for an op that is not the instruction's last: it must do no harm twice. */
 void rv_emit_part(struct rv_lift *x, struct ir_op op);
+void rv_emit_nop(struct rv_lift *x);
 /* The op's operand for a register that is read. */
 static inline uint8_t rv_x(unsigned r)
 {

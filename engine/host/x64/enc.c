@@ -92,7 +92,10 @@ void x64_evex(struct x64_em *e, uint32_t op, unsigned reg, unsigned v, struct x6
     *p++ = (uint8_t)(w | (~v & 15) << 3 | 4 | (op >> 10 & 3));
     *p++ = (uint8_t)((~v >> 4 & 1) << 3);
     *p++ = (uint8_t)op;
-    e->p = put_rm(e, p, reg, rm, op >> X64_MEM_SHIFT & 7, 0);
+    unsigned shift = op >> X64_MEM_SHIFT & 7;
+    if (op & X64_MEM_BY_W && op & X64_W)
+        shift++;
+    e->p = put_rm(e, p, reg, rm, shift, 0);
 }
 
 void x64_vex(struct x64_em *e, uint32_t op, unsigned reg, unsigned v, struct x64_loc rm)

@@ -45,9 +45,9 @@ enum {
 #define X64_SHAPE_XM8 X64_SHAPE_XXX8
 #define X64_SHAPE_MX4 X64_SHAPE_XXX4
 #define X64_SHAPE_MX8 X64_SHAPE_XXX8
-#define X64_SHAPE_XG (2 << X64_MEM_SHIFT)
+#define X64_SHAPE_XG (2 << X64_MEM_SHIFT | 1 << 21)
 #define X64_SHAPE_XG_MR X64_SHAPE_XG
-#define X64_SHAPE_XXG (2 << X64_MEM_SHIFT)
+#define X64_SHAPE_XXG (2 << X64_MEM_SHIFT | 1 << 21)
 #define X64_SHAPE_EXXG X64_SHAPE_XXG
 #define X64_SHAPE_GX4 X64_SHAPE_XXX4
 #define X64_SHAPE_GX8 (3 << X64_MEM_SHIFT)
@@ -55,6 +55,7 @@ enum {
 #define X64_SHAPE_EGX8 X64_SHAPE_GX8
 #define X64_SHAPE_XXX8W (3 << X64_MEM_SHIFT | X64_W)
 #define X64_SHAPE_XXX4V X64_SHAPE_XXX4
+#define X64_MEM_BY_W (1 << 21) /* the memory operand is twice as long if W is 1 */
 #define X64_EVEX_W (1 << 20) /* W is 1 in the EVEX form although VEX ignores it */
 
 enum x64_op {

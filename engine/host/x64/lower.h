@@ -23,6 +23,7 @@
 #include "engine/host/x64/enc.h"
 #include "engine/ir/ir.h"
 
+#define X64_GST_FP_SOFT 2u         /* GST_FP_SOFT of guest/guest.h, which a host does not see */
 #define X64_OP_ROOM 384            /* no micro-op's hot part is longer, no cold part either */
 #define X64_SLACK_BYTES (60 << 10) /* less than what is never mapped at both ends of a window */
 
@@ -51,7 +52,10 @@ enum x64_cold_kind {
     X64_COLD_MISS, /* indirect: register a holds the target */
     X64_COLD_DIV,  /* by 0 or -1; a: IR_DIV or IR_REM, b: width */
     X64_COLD_DIVU,
-    X64_COLD_FP, /* the FP part's own, from here on */
+    X64_COLD_NAN,     /* a: register, b: size */
+    X64_COLD_FMA_NAN, /* the same; c: index of the op */
+    X64_COLD_MINMAX,  /* a, b: operands, c: result; count: max | size */
+    X64_COLD_U64,     /* a: general register, b: size, c: result */
 };
 
 struct x64_cold {

@@ -324,6 +324,27 @@ static void they_do_with_self_checking_blocks(void **state)
     soak(ALL, MASKED, 64, true, false);
 }
 
+static void they_do_with_floating_point(void **state)
+{
+    (void)state;
+    soak(ALL, MASKED, 64, false, true);
+}
+static void they_do_without_avx512(void **state)
+{
+    (void)state;
+    soak(ALL & ~(uint32_t)HOST_FEATURE_AVX512, MASKED, 64, false, true);
+}
+static void they_do_without_avx(void **state)
+{
+    (void)state;
+    soak(ALL & ~(uint32_t)(HOST_FEATURE_AVX512 | HOST_FEATURE_AVX), MASKED, 64, false, true);
+}
+static void they_do_without_fma(void **state)
+{
+    (void)state;
+    soak(ALL & ~(uint32_t)HOST_FEATURE_FMA, MASKED, 64, false, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +353,10 @@ int main(void)
         cmocka_unit_test(they_do_with_blocks_of_one_instruction),
         cmocka_unit_test(they_do_without_bmi2),
         cmocka_unit_test(they_do_with_self_checking_blocks),
+        cmocka_unit_test(they_do_with_floating_point),
+        cmocka_unit_test(they_do_without_avx512),
+        cmocka_unit_test(they_do_without_avx),
+        cmocka_unit_test(they_do_without_fma),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
