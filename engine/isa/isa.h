@@ -42,7 +42,7 @@ struct isa_insn {
 #define ISA_RV64_RM_DYN 7
 
 /* Decode the instruction that begins with the low half of word; the upper half counts only if it is long.
- * An illegal one gives false, op and form 0, len 2 or 4, raw. Cost: about 5 ns. */
+ * An illegal one gives false, op and form 0, len 2 or 4, raw. Cost: 5 ns, 15 on code never seen before. */
 bool isa_rv64_decode(uint32_t word, struct isa_insn *d);
 
 /* Bytes of the instruction whose first two bytes are given. */

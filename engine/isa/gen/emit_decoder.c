@@ -1,4 +1,9 @@
-/* Writes the decoder: a tree of switches over bits that all remaining rows fix, then operand extraction. */
+/*
+ * Writes the decoder: a tree of switches over bits that all remaining rows fix, with operand extraction in its leaves.
+ * Tried against it: leaves that are constants followed by one switch over formats, with and without a first look-up in
+ * a table of 13 bits. Both were slower (16.7 against 14.6 ns on libc's text, where every jump is new to the
+ * predictor, and 6 to 7.7 against 5.4 ns in a loop): one jump mispredicted late costs as much as two early ones.
+ */
 #include "engine/isa/gen/isagen.h"
 
 #include <ctype.h>
