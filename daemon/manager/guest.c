@@ -47,7 +47,7 @@ static const char *const event_words[MGR_EV_COUNT] = {
 };
 
 /* Rule (1). Fails: ERR_STATE. */
-static res_code_t advance(struct mgr_guest *g, enum mgr_event ev, struct err *err)
+res_t mgr_guest_advance(struct mgr_guest *g, enum mgr_event ev, struct err *err)
 {
     PbGuestState next = next_state[g->state][ev];
     if (!next)
@@ -149,7 +149,7 @@ res_t mgr_guest_find(struct mgr *m, const char *name, struct mgr_guest **out, st
 
 /* ---- the end ---- */
 
-static void answer(struct list *waiters, const struct mgr_guest *g)
+void mgr_guest_answer(struct list *waiters, const struct mgr_guest *g)
 {
     struct pb_call *call;
     while ((call = mgr_waiter_take(waiters)))
@@ -163,7 +163,7 @@ static void answer_error(struct list *waiters, const struct err *err)
         pb_call_finish(call, err);
 }
 
-static void wake_readers(struct mgr_guest *g)
+void mgr_guest_wake_readers(struct mgr_guest *g)
 {
     list_for_each_safe(l, &g->readers) pb_call_wake(list_entry(l, struct mgr_reader, link)->call);
 }
@@ -197,7 +197,7 @@ static void free_guest(struct mgr_guest *g)
 }
 
 /* The guest is over: tell everybody who waits. May free g. */
-static void is_over(struct mgr_guest *g, PbEndKind kind, int code, const char *text)
+void mgr_guest_is_over(struct mgr_guest *g, PbEndKind kind, int code, const char *text)
 {
     struct mgr *m = g->m;
     g->end_kind = kind;
@@ -208,17 +208,17 @@ static void is_over(struct mgr_guest *g, PbEndKind kind, int code, const char *t
     g->announcing = true; /* nobody below may free it */
     list_remove(&g->grace);
     mgr_worker_release(g);
-    answer(&g->end_waiters, g);
+    mgr_guest_answer(&g->end_waiters, g);
     if (g->state == S(FAILED) && g->refused) {
         struct err err;
         err_set(&err, g->refused, "%s", g->end_text);
         answer_error(&g->start_waiters, &err);
     } else {
-        answer(&g->start_waiters, g);
+        mgr_guest_answer(&g->start_waiters, g);
     }
     if (g->writer)
         pb_call_resume(g->writer->call); /* what it still sends is dropped */
-    wake_readers(g);
+    mgr_guest_wake_readers(g);
     g->announcing = false;
     if (!list_empty(&g->delete_waiters) || (g->spec->auto_remove && list_empty(&g->readers)))
         free_guest(g);
@@ -229,25 +229,25 @@ void mgr_guest_lost(struct mgr_guest *g, const char *why)
 {
     if (g->state == S(STARTING))
         g->refused = ERR_UNAVAILABLE;
-    if (advance(g, MGR_EV_LOST, NULL))
+    if (mgr_guest_advance(g, MGR_EV_LOST, NULL))
         mgr_worker_release(g);
     else
-        is_over(g, PB_END_KIND_LOST, 0, why);
+        mgr_guest_is_over(g, PB_END_KIND_LOST, 0, why);
 }
 
 void mgr_guest_refused(struct mgr_guest *g, const struct err *why)
 {
-    if (advance(g, MGR_EV_REFUSED, NULL)) {
+    if (mgr_guest_advance(g, MGR_EV_REFUSED, NULL)) {
         mgr_worker_release(g);
         return;
     }
     g->refused = why->code;
-    is_over(g, PB_END_KIND_ERROR, 0, why->text);
+    mgr_guest_is_over(g, PB_END_KIND_ERROR, 0, why->text);
 }
 
 res_t mgr_guest_delete(struct mgr_guest *g, struct err *err)
 {
-    if (advance(g, MGR_EV_DELETE, err))
+    if (mgr_guest_advance(g, MGR_EV_DELETE, err))
         return FAIL;
     free_guest(g);
     return OK;
@@ -259,18 +259,13 @@ res_t mgr_guest_start(struct mgr_guest *g, struct err *err)
 {
     if (g->m->stopping)
         return err_set(err, ERR_UNAVAILABLE, "the daemon is shutting down");
-    if (advance(g, MGR_EV_START, err))
+    if (mgr_guest_advance(g, MGR_EV_START, err))
         return FAIL;
     g->start_time_ns = mgr_wall_ns();
     g->start_mono_ns = os_now_ns();
     mgr_worker_place(g);
     return OK;
 }
-
-#define TO_WORKER(case_, field_, value_)       \
-    PbToWorker to = PB_TO_WORKER__INIT;        \
-    to.kind_case = PB_TO_WORKER__KIND_##case_; \
-    to.field_ = (value_)
 
 void mgr_guest_send_run(struct mgr_guest *g)
 {
@@ -323,7 +318,7 @@ void mgr_guest_send_run(struct mgr_guest *g)
         run.cpu_ns = spec->limits->cpu_ns;
     }
     run.console_credit = g->granted = MGR_CREDIT_BYTES;
-    TO_WORKER(RUN, run, &run);
+    MGR_TO_WORKER(RUN, run, &run);
     mgr_worker_tell(g->worker, &to, fd);
     free(env);
     buf_fini(&text);
@@ -336,21 +331,31 @@ static void send_signal(struct mgr_guest *g, uint32_t signo)
     PbWorkerSignal sig = PB_WORKER_SIGNAL__INIT;
     sig.guest = g->id;
     sig.signal = signo;
-    TO_WORKER(SIGNAL, signal, &sig);
+    MGR_TO_WORKER(SIGNAL, signal, &sig);
     mgr_worker_tell(g->worker, &to, -1);
+}
+
+static void set_grace_timer(struct mgr *m);
+
+static void set_grace(struct mgr_guest *g, uint64_t ms)
+{
+    struct mgr *m = g->m;
+    uv_update_time(m->loop);
+    g->grace_until_ms = uv_now(m->loop) + ms;
+    list_remove(&g->grace);
+    list_append(&m->graces, &g->grace);
+    set_grace_timer(m);
 }
 
 static void send_kill(struct mgr_guest *g)
 {
     PbWorkerGuest kill = PB_WORKER_GUEST__INIT;
     kill.guest = g->id;
-    TO_WORKER(KILL, kill, &kill);
-    list_remove(&g->grace);
-    if (g->worker)
-        mgr_worker_tell(g->worker, &to, -1);
+    MGR_TO_WORKER(KILL, kill, &kill);
+    g->kill_sent = true;
+    set_grace(g, MGR_KILL_MS);
+    mgr_worker_tell(g->worker, &to, -1);
 }
-
-static void set_grace_timer(struct mgr *m);
 
 static void on_grace(uv_timer_t *t)
 {
@@ -359,8 +364,13 @@ static void on_grace(uv_timer_t *t)
     list_for_each_safe(l, &m->graces)
     {
         struct mgr_guest *g = list_entry(l, struct mgr_guest, grace);
-        if (g->grace_until_ms <= now)
+        if (g->grace_until_ms > now)
+            continue;
+        list_remove(&g->grace);
+        if (!g->kill_sent)
             send_kill(g);
+        else
+            mgr_worker_kill(g->worker, "it did not end a guest that was killed");
     }
     set_grace_timer(m);
 }
@@ -376,28 +386,27 @@ static void set_grace_timer(struct mgr *m)
 
 res_t mgr_guest_stop(struct mgr_guest *g, uint64_t grace_ms, struct err *err)
 {
-    if (advance(g, MGR_EV_STOP, err))
+    if (mgr_guest_advance(g, MGR_EV_STOP, err))
         return FAIL;
     if (mgr_guest_over(g)) { /* it was never started */
-        is_over(g, PB_END_KIND_KILLED, 0, "stopped before it was started");
+        mgr_guest_is_over(g, PB_END_KIND_KILLED, 0, "stopped before it was started");
         return OK;
     }
     if (!g->worker && g->state == S(STOPPING)) { /* it still waits for one */
-        if (advance(g, MGR_EV_ENDED, err))
+        if (mgr_guest_advance(g, MGR_EV_ENDED, err))
             return FAIL;
-        is_over(g, PB_END_KIND_KILLED, 0, "stopped before it was started");
+        mgr_guest_is_over(g, PB_END_KIND_KILLED, 0, "stopped before it was started");
         return OK;
     }
     if (grace_ms == 0) {
-        send_kill(g);
+        if (!g->kill_sent)
+            send_kill(g);
         return OK;
     }
-    send_signal(g, 15);
-    uv_update_time(g->m->loop);
-    g->grace_until_ms = uv_now(g->m->loop) + grace_ms;
-    list_remove(&g->grace);
-    list_append(&g->m->graces, &g->grace);
-    set_grace_timer(g->m);
+    if (!g->kill_sent) {
+        send_signal(g, 15);
+        set_grace(g, grace_ms);
+    }
     return OK;
 }
 
@@ -405,171 +414,10 @@ res_t mgr_guest_signal(struct mgr_guest *g, uint32_t signo, struct err *err)
 {
     if (signo == 9)
         return mgr_guest_stop(g, 0, err);
-    if (advance(g, MGR_EV_SIGNAL, err))
+    if (mgr_guest_advance(g, MGR_EV_SIGNAL, err))
         return FAIL;
     send_signal(g, signo);
     return OK;
-}
-
-/* ---- console ---- */
-
-void mgr_guest_input(struct mgr_guest *g, const void *p, size_t n)
-{
-    if (!g->worker || n == 0)
-        return;
-    PbWorkerInput input = PB_WORKER_INPUT__INIT;
-    input.guest = g->id;
-    input.data = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
-    TO_WORKER(INPUT, input, &input);
-    mgr_worker_tell(g->worker, &to, -1);
-    g->input_under_way += n;
-    if (g->input_under_way >= MGR_INPUT_BYTES && g->writer)
-        pb_call_pause(g->writer->call);
-}
-
-void mgr_guest_input_eof(struct mgr_guest *g)
-{
-    PbWorkerGuest eof = PB_WORKER_GUEST__INIT;
-    eof.guest = g->id;
-    TO_WORKER(INPUT_EOF, input_eof, &eof);
-    if (g->worker)
-        mgr_worker_tell(g->worker, &to, -1);
-}
-
-void mgr_guest_resize(struct mgr_guest *g, uint32_t rows, uint32_t cols)
-{
-    PbWorkerResize size = PB_WORKER_RESIZE__INIT;
-    size.guest = g->id;
-    size.rows = rows;
-    size.cols = cols;
-    TO_WORKER(RESIZE, resize, &size);
-    if (g->worker)
-        mgr_worker_tell(g->worker, &to, -1);
-}
-
-/* Rule (3). */
-void mgr_guest_grant(struct mgr_guest *g)
-{
-    if (!g->worker)
-        return;
-    uint64_t behind = 0, under_way = g->granted > g->spent ? g->granted - g->spent : 0;
-    list_for_each(l, &g->readers)
-    {
-        struct mgr_reader *r = list_entry(l, struct mgr_reader, link);
-        if (r->hold)
-            behind = MAX(behind, mgr_console_behind(&g->console, &r->at));
-    }
-    if (behind + under_way >= MGR_HOLD_BYTES || under_way >= MGR_CREDIT_BYTES)
-        return;
-    uint64_t more = MIN(MGR_CREDIT_BYTES - under_way, MGR_HOLD_BYTES - behind - under_way);
-    if (more < MGR_CREDIT_BYTES / 2 && under_way)
-        return; /* not a message for each byte */
-    PbWorkerCredit credit = PB_WORKER_CREDIT__INIT;
-    credit.guest = g->id;
-    credit.bytes = more;
-    TO_WORKER(CREDIT, credit, &credit);
-    g->granted += more;
-    mgr_worker_tell(g->worker, &to, -1);
-}
-
-void mgr_reader_add(struct mgr_guest *g, struct mgr_reader *r)
-{
-    r->guest = g;
-    list_append(&g->readers, &r->link);
-    if (r->writer)
-        g->writer = r;
-}
-
-void mgr_reader_remove(struct mgr_reader *r)
-{
-    struct mgr_guest *g = r->guest;
-    list_remove(&r->link);
-    if (g->writer == r)
-        g->writer = NULL;
-    r->call->user = NULL;
-    free(r);
-    if (mgr_guest_over(g) && !g->announcing && g->spec->auto_remove && list_empty(&g->readers))
-        free_guest(g);
-    else
-        mgr_guest_grant(g);
-}
-
-/* ---- what the worker says ---- */
-
-static res_code_t said_output(struct mgr_guest *g, const PbWorkerOutput *o, struct err *err)
-{
-    if (o->stream < 1 || o->stream > 2 || o->data.len == 0 || o->data.len > MGR_CREDIT_BYTES)
-        return err_set(err, ERR_BAD_MESSAGE, "output of %zu bytes on stream %u", o->data.len,
-                       o->stream);
-    g->spent += o->data.len + MGR_CONSOLE_HEAD;
-    if (g->spent > g->granted + MGR_OVERDRAFT_BYTES)
-        return err_set(err, ERR_BAD_MESSAGE, "output beyond its credit");
-    if (!mgr_console_put(&g->console, o->stream, o->data.data, o->data.len))
-        log_error("guest %s: no memory for its console", g->name);
-    wake_readers(g);
-    mgr_guest_grant(g);
-    return OK;
-}
-
-static res_code_t said_taken(struct mgr_guest *g, const PbWorkerTaken *t, struct err *err)
-{
-    if (t->bytes > g->input_under_way)
-        return err_set(err, ERR_BAD_MESSAGE, "more input taken than was given");
-    g->input_under_way -= t->bytes;
-    if (g->input_under_way < MGR_INPUT_BYTES / 2 && g->writer)
-        pb_call_resume(g->writer->call);
-    return OK;
-}
-
-static res_code_t said_ended(struct mgr_guest *g, const PbWorkerEnded *e, struct err *err)
-{
-    static const PbEndKind kinds[] = {PB_END_KIND_EXIT, PB_END_KIND_SIGNAL, PB_END_KIND_LIMIT,
-                                      PB_END_KIND_KILLED,
-                                      PB_END_KIND_ERROR}; /* by enum vm_end_kind */
-    if (e->kind >= ARRAY_LEN(kinds) || e->code < 0 || e->code > 255)
-        return err_set(err, ERR_BAD_MESSAGE, "end of kind %u, code %d", e->kind, e->code);
-    if (advance(g, MGR_EV_ENDED, err))
-        return FAIL;
-    pb_guest_stats__init(&g->stats);
-    g->have_stats = true;
-    g->stats.cpu_ns = e->cpu_ns;
-    g->stats.guest_insns_interpreted = e->guest_insns_t0;
-    g->stats.blocks_translated = e->blocks_translated;
-    g->stats.translate_ns = e->translate_ns;
-    g->stats.syscalls = e->syscalls;
-    g->stats.memory_bytes = e->memory_bytes;
-    is_over(g, kinds[e->kind], e->code, e->text);
-    return OK;
-}
-
-res_t mgr_guest_said(struct mgr_guest *g, const PbFromWorker *m, struct err *err)
-{
-    switch (m->kind_case) {
-    case PB_FROM_WORKER__KIND_STARTED:
-        if (advance(g, MGR_EV_STARTED, err))
-            return FAIL;
-        answer(&g->start_waiters, g);
-        wake_readers(g);
-        return OK;
-    case PB_FROM_WORKER__KIND_REFUSED: {
-        struct err why;
-        if (next_state[g->state][MGR_EV_REFUSED] == 0 || m->refused->code == 0 ||
-            m->refused->code >= ERR_CODE_COUNT)
-            return err_set(err, ERR_BAD_MESSAGE, "refusal (%u) of a guest that %s",
-                           m->refused->code, state_words[g->state]);
-        err_set(&why, m->refused->code, "%.300s", m->refused->text);
-        mgr_guest_refused(g, &why);
-        return OK;
-    }
-    case PB_FROM_WORKER__KIND_OUTPUT:
-        return said_output(g, m->output, err);
-    case PB_FROM_WORKER__KIND_TAKEN:
-        return said_taken(g, m->taken, err);
-    case PB_FROM_WORKER__KIND_ENDED:
-        return said_ended(g, m->ended, err);
-    default:
-        return err_set(err, ERR_BAD_MESSAGE, "message of kind %d", (int)m->kind_case);
-    }
 }
 
 /* ---- for clients ---- */

@@ -28,6 +28,7 @@
 #define MGR_OVERDRAFT_BYTES \
     ((uint64_t)160 * 1024) /* what a guest's rings held when it ended, sent without credit */
 #define MGR_HOLD_BYTES (MGR_CONSOLE_BYTES - MGR_OVERDRAFT_BYTES) /* unread by a holding reader */
+#define MGR_KILL_MS 5000 /* from a kill to the end of a worker that does not obey */
 #define MGR_INPUT_BYTES ((uint64_t)64 * 1024)
 
 enum mgr_event {
@@ -89,6 +90,7 @@ struct mgr_guest {
     struct list start_waiters, end_waiters, delete_waiters; /* struct mgr_waiter */
     struct list grace;                                      /* m->graces */
     uint64_t grace_until_ms;
+    bool kill_sent; /* then grace is the worker's to obey */
 };
 
 /* A new guest from a checked request. Fails: ERR_EXISTS, ERR_LIMIT, ERR_NO_MEMORY. */
@@ -123,11 +125,24 @@ void mgr_guest_grant(struct mgr_guest *g);
 /* Message about the guest for clients; lives until the next call. */
 const PbGuest *mgr_guest_message(const struct mgr_guest *g);
 
+/* Between guest.c and guest_io.c. Rule (1); fails: ERR_STATE. */
+res_t mgr_guest_advance(struct mgr_guest *g, enum mgr_event ev, struct err *err);
+/* It reached ENDED or FAILED: tell everybody who waits. May free g. */
+void mgr_guest_is_over(struct mgr_guest *g, PbEndKind kind, int code, const char *text);
+void mgr_guest_answer(struct list *waiters, const struct mgr_guest *g);
+void mgr_guest_wake_readers(struct mgr_guest *g);
+
 /* From worker.c: it has a worker now. */
 void mgr_guest_send_run(struct mgr_guest *g);
 /* What the worker says. Fails: ERR_BAD_MESSAGE: nonsense. */
 res_t mgr_guest_said(struct mgr_guest *g, const PbFromWorker *m, struct err *err);
 void mgr_guest_lost(struct mgr_guest *g, const char *why);
 void mgr_guest_refused(struct mgr_guest *g, const struct err *why);
+
+/* A message to a worker, named `to`. */
+#define MGR_TO_WORKER(case_, field_, value_)   \
+    PbToWorker to = PB_TO_WORKER__INIT;        \
+    to.kind_case = PB_TO_WORKER__KIND_##case_; \
+    to.field_ = (value_)
 
 #endif

@@ -41,7 +41,7 @@ void mgr_worker_tell(struct mgr_worker *w, const PbToWorker *msg, int pass_fd)
     mark_dirty(w);
 }
 
-static void kill_worker(struct mgr_worker *w, const char *why)
+void mgr_worker_kill(struct mgr_worker *w, const char *why)
 {
     if (w->ending)
         return;
@@ -135,14 +135,14 @@ static void on_poll(uv_poll_t *p, int status, int events)
     if (pb_channel_fill(&w->ch, &err)) {
         uv_poll_stop(p); /* its exit says why */
         if (err.code != ERR_UNAVAILABLE)
-            kill_worker(w, err.text);
+            mgr_worker_kill(w, err.text);
         else if (!w->m->stopping)
             mgr_child_kill(&w->child);
         return;
     }
     if (hear_all(w, &err)) {
         err_wrap(&err, "nonsense from the worker");
-        kill_worker(w, err.text);
+        mgr_worker_kill(w, err.text);
     }
 }
 
@@ -324,7 +324,7 @@ void mgr_workers_flush(struct mgr *m)
         if (w->ending)
             continue;
         if (pb_channel_flush(&w->ch, &err) && err.code != ERR_UNAVAILABLE) /* else its exit tells */
-            kill_worker(w, err.text);
+            mgr_worker_kill(w, err.text);
         mgr_child_poll(&w->child, pb_channel_pending(&w->ch) > 0);
     }
 }

@@ -31,6 +31,8 @@ void mgr_worker_place(struct mgr_guest *g);
 void mgr_worker_release(struct mgr_guest *g);
 /* Queue a message about a guest to its worker; pass_fd is taken. */
 void mgr_worker_tell(struct mgr_worker *w, const PbToWorker *m, int pass_fd);
+/* Rule (3), for other reasons too. */
+void mgr_worker_kill(struct mgr_worker *w, const char *why);
 uint32_t mgr_worker_pid(const struct mgr_worker *w);
 void mgr_workers_flush(struct mgr *m);
 /* Let all go (their sockets close); hard: kill. */

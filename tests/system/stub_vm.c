@@ -161,7 +161,7 @@ static int run(struct vm *vm)
     } else if (!strcmp(what, "nonsense")) {
         uint8_t junk[512];
         os_random(junk, sizeof junk);
-        junk[2] = junk[3] = 0; /* a length that is taken */
+        memcpy(junk, "\x40\0\0\0\xff", 5); /* a whole message, and not one */
         if (write(3, junk, sizeof junk) < 0)
             return 1;
         wait_for_end(vm, true);

@@ -1,0 +1,18 @@
+/* vmctl: see ctl.h. */
+#include "client/vmctl/ctl.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv)
+{
+    struct ctl_args a;
+    int code;
+    signal(SIGPIPE, SIG_IGN);
+    if (ctl_parse(argc, argv, &a, &code))
+        return code;
+    code = a.command->run(&a);
+    free(a.given);
+    free(a.pos);
+    return code;
+}
