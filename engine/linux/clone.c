@@ -100,6 +100,7 @@ static void inherit(struct lx_process *p, struct lx_process *child)
     child->arg_start = p->arg_start, child->arg_end = p->arg_end;
     child->env_start = p->env_start, child->env_end = p->env_end;
     child->stack_top = p->stack_top;
+    child->priv->nice = p->priv->nice;
     child->priv->no_new_privs = p->priv->no_new_privs;
     child->priv->keep_caps = p->priv->keep_caps;
     child->priv->dumpable = p->priv->dumpable;

@@ -260,10 +260,12 @@ static void switch_mm(struct lx_thread *t, struct lx_mm *mm)
     struct lx_process *p = t->p;
     struct lx_mm *old = p->priv->mm;
     uint32_t zero = 0;
+    if (old && t->robust_list)
+        lx_futex_robust_exit(t);
     if (old && t->clear_tid && old->refs > 1 &&
         mem_copy_out(old->mem, t->clear_tid, &zero, sizeof zero))
         lx_futex_wake(p, t->clear_tid, 1, UINT32_MAX, true);
-    t->clear_tid = 0;
+    t->clear_tid = t->robust_list = 0;
     p->priv->mm = mm;
     p->mem = mm->mem;
     p->code = mm->code;

@@ -211,3 +211,68 @@ LX_SYS(futex)
         return -ENOSYS;
     }
 }
+
+/* ---- robust lists: struct robust_list_head {next, offset of the futex word, pending} ---- */
+
+#define OWNER_DIED 0x40000000u
+#define WAITERS 0x80000000u
+#define TID_MASK 0x3fffffffu
+#define ROBUST_MAX 2048 /* as Linux: a list may be circular */
+
+LX_SYS(set_robust_list)
+{
+    if (c->arg[1] != 24)
+        return -EINVAL;
+    c->t->robust_list = c->arg[0];
+    return 0;
+}
+
+LX_SYS(get_robust_list)
+{
+    int32_t tid = (int32_t)c->arg[0];
+    struct lx_thread *t = tid ? lx_thread_find(c->lx, (uint32_t)tid) : c->t;
+    struct mem_space *m = lx_call_mem(c);
+    uint64_t bytes = 24;
+    if (!t)
+        return -ESRCH;
+    if (!lx_may_signal(c->t->p, t->p, 0))
+        return -EPERM;
+    return mem_copy_out(m, c->arg[2], &bytes, 8) && mem_copy_out(m, c->arg[1], &t->robust_list, 8) ? 0 : -EFAULT;
+}
+
+static void owner_died(struct lx_thread *t, gva_t word, bool pending)
+{
+    struct lx_process *p = t->p;
+    uint32_t value;
+    if ((word & 3) || !mem_copy_in(p->mem, &value, word, sizeof value))
+        return;
+    if (pending && !value) { /* died between unlocking and waking */
+        lx_futex_wake(p, word, 1, UINT32_MAX, true);
+        return;
+    }
+    if ((value & TID_MASK) != t->tid)
+        return;
+    uint32_t dead = (value & WAITERS) | OWNER_DIED;
+    if (mem_copy_out(p->mem, word, &dead, sizeof dead) && (value & WAITERS))
+        lx_futex_wake(p, word, 1, UINT32_MAX, true);
+}
+
+void lx_futex_robust_exit(struct lx_thread *t)
+{
+    struct mem_space *m = t->p->mem;
+    uint64_t head[3], entry, next;
+    if (!mem_copy_in(m, head, t->robust_list, sizeof head))
+        return;
+    entry = head[0];
+    for (int i = 0; i < ROBUST_MAX && (entry & ~(uint64_t)1) != t->robust_list; i++) {
+        gva_t at = entry & ~(uint64_t)1; /* bit 0: a priority-inheriting mutex */
+        bool more = mem_copy_in(m, &next, at, sizeof next);
+        if (entry != head[2])
+            owner_died(t, at + head[1], false);
+        if (!more)
+            return;
+        entry = next;
+    }
+    if (head[2])
+        owner_died(t, (head[2] & ~(uint64_t)1) + head[1], true);
+}

@@ -174,6 +174,12 @@ LX_SYS(getgroups)
                : -EFAULT;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 LX_SYS(setgroups)
 {
     struct lx_process *p = lx_call_process(c);
@@ -192,6 +198,8 @@ LX_SYS(setgroups)
             return -EFAULT;
         }
     }
+    if (n)
+        qsort(list, n, sizeof *list, by_number);
     free(p->groups);
     p->groups = list;
     p->group_count = n;

@@ -76,6 +76,16 @@ static int protect_piece(struct mem_space *m, gva_t addr, uint64_t len, int prot
     return mem_protect(m, addr, len, prot);
 }
 
+/* A shared map of a file that was opened for reading stays read-only. */
+static bool may_write(struct mem_space *m, gva_t addr, uint64_t len)
+{
+    struct mem_map_info map;
+    for (gva_t at = addr; mem_find(m, at, &map) && map.start < addr + len; at = map.end)
+        if (map.flags & MEM_NOWRITE)
+            return false;
+    return true;
+}
+
 LX_SYS(mprotect)
 {
     uint64_t len = c->arg[1];
@@ -87,6 +97,8 @@ LX_SYS(mprotect)
         return 0;
     if (prot & ~(uint64_t)(RISCV_PROT_ALL | 8 /* PROT_SEM */))
         return -EINVAL;
+    if ((prot & PROT_WRITE) && !may_write(lx_call_mem(c), c->arg[0], len))
+        return -EACCES;
     return long_pieces(c, c->arg[0], len, (int)(prot & RISCV_PROT_ALL), protect_piece);
 }
 
@@ -185,7 +197,7 @@ static int map_flags(uint32_t flags)
 
 /* The object behind a descriptor or behind shared anonymous memory; NULL for private anonymous memory. */
 static int find_object(struct lx_call *c, uint32_t flags, int prot, uint64_t len,
-                       struct mem_object **o, char **name)
+                       struct mem_object **o, char **name, bool *no_write)
 {
     struct lx_process *p = lx_call_process(c);
     bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
@@ -198,6 +210,11 @@ static int find_object(struct lx_call *c, uint32_t flags, int prot, uint64_t len
         int rc = lx_file_map_object(f, prot, shared, o);
         if (rc)
             return rc;
+        struct mem_object *writable = NULL;
+        if (shared && !(prot & MEM_W))
+            *no_write = lx_file_map_object(f, prot | MEM_W, true, &writable) != 0;
+        if (writable)
+            mem_object_put(writable);
         if (*o || !shared) {
             *name = lx_file_path(f);
             return 0;
@@ -233,14 +250,15 @@ LX_SYS(mmap)
         return -EINVAL;
     struct mem_object *o;
     CLEANUP(free_ptr) char *name = NULL;
-    int rc = find_object(c, flags, prot, len, &o, &name);
+    bool no_write = false;
+    int rc = find_object(c, flags, prot, len, &o, &name, &no_write);
     if (rc)
         return rc;
     struct mem_space *m = lx_call_mem(c);
     bool replaces = (flags & MAP_FIXED) && !(flags & MAP_FIXED_NOREPLACE) && len > PAGE_SIZE * 64;
     if (replaces)
         lx_long_begin(c->lx);
-    int64_t got = mem_map(m, ALIGN_DOWN(addr, PAGE_SIZE), len, prot, map_flags(flags), o,
+    int64_t got = mem_map(m, ALIGN_DOWN(addr, PAGE_SIZE), len, prot, map_flags(flags) | (no_write ? MEM_NOWRITE : 0), o,
                           o && !(flags & MAP_ANONYMOUS) ? offset : 0, name);
     if (replaces)
         lx_long_end(c->lx);
@@ -290,10 +308,24 @@ LX_SYS(brk)
     return (int64_t)want;
 }
 
+/* The private ones: when every vCPU of the space passed a safe point, each of its threads executed a barrier. */
 LX_SYS(membarrier)
 {
+    enum { QUERY, PRIVATE = 8, REGISTER_PRIVATE = 16, PRIVATE_SYNC_CORE = 32, REGISTER_PRIVATE_SYNC_CORE = 64 };
+    struct run_space *code = c->t->p->code;
+    if (c->arg[1])
+        return -EINVAL;
     switch ((int32_t)c->arg[0]) {
-    case 0: /* MEMBARRIER_CMD_QUERY: none, so that nobody relies on one */
+    case QUERY:
+        return PRIVATE | REGISTER_PRIVATE | PRIVATE_SYNC_CORE | REGISTER_PRIVATE_SYNC_CORE;
+    case REGISTER_PRIVATE:
+    case REGISTER_PRIVATE_SYNC_CORE:
+        return 0;
+    case PRIVATE:
+    case PRIVATE_SYNC_CORE:
+        lx_long_begin(c->lx);
+        run_flush_icache(c->t->vcpu->rv, code);
+        lx_long_end(c->lx);
         return 0;
     default:
         return -EINVAL;

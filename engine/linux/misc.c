@@ -314,18 +314,56 @@ LX_SYS(sched_get_priority_min)
     return priority_bound(c->arg[0], 1);
 }
 
+/* The processes that {which, who} names, one after the other: PRIO_PROCESS, PRIO_PGRP, PRIO_USER. */
+struct prio_walk {
+    struct lx_process *self;
+    uint32_t which, who;
+    bool set, found, denied;
+    int nice;
+};
+
+static void prio_one(void *ctx, struct lx_process *p)
+{
+    struct prio_walk *w = ctx;
+    uint32_t id = w->which == 0 ? p->pid : w->which == 1 ? p->pgid : p->uid;
+    if (id != w->who || p->zombie)
+        return;
+    if (!w->set) {
+        w->nice = w->found ? MIN(w->nice, p->priv->nice) : p->priv->nice;
+    } else if (w->self->euid && w->self->euid != p->uid && w->self->euid != p->euid) {
+        w->denied = true;
+    } else if (w->self->euid && w->nice < p->priv->nice) {
+        w->denied = true;
+    } else {
+        p->priv->nice = w->nice;
+    }
+    w->found = true;
+}
+
+static struct prio_walk prio_walk(struct lx_call *c, bool set, int nice)
+{
+    struct lx_process *p = lx_call_process(c);
+    struct prio_walk w = {.self = p, .which = (uint32_t)c->arg[0], .who = (uint32_t)c->arg[1], .set = set, .nice = nice};
+    if (!w.who)
+        w.who = w.which == 0 ? p->pid : w.which == 1 ? p->pgid : p->uid;
+    lx_process_each(c->lx, prio_one, &w);
+    return w;
+}
+
 LX_SYS(getpriority)
 {
     if ((uint32_t)c->arg[0] > 2)
         return -EINVAL;
-    return 20; /* nice 0, as the kernel codes it */
+    struct prio_walk w = prio_walk(c, false, 0);
+    return w.found ? 20 - w.nice : -ESRCH; /* as the kernel codes it: 1..40 */
 }
 
 LX_SYS(setpriority)
 {
     if ((uint32_t)c->arg[0] > 2)
         return -EINVAL;
-    return (int32_t)c->arg[2] < 0 && lx_call_process(c)->euid ? -EACCES : 0;
+    struct prio_walk w = prio_walk(c, true, MIN(MAX((int32_t)c->arg[2], -20), 19));
+    return !w.found ? -ESRCH : w.denied ? -EACCES : 0;
 }
 
 LX_SYS(getcpu)

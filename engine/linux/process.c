@@ -435,6 +435,13 @@ static void end_text(struct lx_process *p, char *text, size_t n)
         snprintf(text, n, "exit %d", status >> 8 & 0xff);
 }
 
+static void cancel_timers(struct lx_process *p)
+{
+    lx_timer_cancel(p->lx, &p->priv->real_timer);
+    lx_timer_cancel(p->lx, &p->priv->cpu_timer[0].timer);
+    lx_timer_cancel(p->lx, &p->priv->cpu_timer[1].timer);
+}
+
 static void process_exit(struct lx_process *p)
 {
     struct lx *lx = p->lx;
@@ -442,7 +449,7 @@ static void process_exit(struct lx_process *p)
     p->zombie = true;
     p->stopped = false;
     v->exiting = true;
-    lx_timer_cancel(lx, &v->real_timer);
+    cancel_timers(p);
     lx_pending_clear(p, &v->pending, ~(uint64_t)0);
     if (p->sid == p->pid && p->ctty)
         lx_tty_leader_exit(p);
@@ -489,6 +496,8 @@ void lx_thread_end(struct lx_thread *t, int status)
     lx_thread_leave_vcpu(t);
     p->cpu_ns += t->cpu_ns;
     lx_pending_clear(p, &t->pending, ~(uint64_t)0);
+    if (t->robust_list && !lx->ending)
+        lx_futex_robust_exit(t);
     if (t->clear_tid && (v->mm->refs > 1 || v->thread_count > 1) && !lx->ending) {
         uint32_t zero = 0;
         if (mem_copy_out(p->mem, t->clear_tid, &zero, sizeof zero))
@@ -500,7 +509,7 @@ void lx_thread_end(struct lx_thread *t, int status)
     HASH_DELETE(by_tid, lx->threads, t);
     lx->thread_count--;
     v->thread_count--;
-    if (!v->exiting && t->tid == p->pid)
+    if (!v->exiting && !v->thread_count) /* the last one's, as Linux since 5.17 */
         v->exit_status = status;
     free(t);
     if (!v->thread_count)
@@ -599,7 +608,7 @@ void lx_process_free_all(struct lx *lx)
     HASH_ITER(by_pid, lx->processes, p, next_p)
     {
         struct lx_process_private *v = p->priv;
-        lx_timer_cancel(lx, &v->real_timer);
+        cancel_timers(p);
         if (p->files)
             lx_files_put(p->files, NULL);
         if (p->fs)

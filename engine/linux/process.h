@@ -120,7 +120,7 @@ struct lx_thread {
     bool saved_mask_set;
     struct lx_pending pending;
     struct lx_altstack altstack;
-    gva_t clear_tid;
+    gva_t clear_tid, robust_list;
     uint64_t cpu_ns;
     char comm[16];
     struct cpu_regs regs; /* valid while not on a vCPU */
@@ -138,6 +138,12 @@ struct lx_pgrp {
     struct lx_session *session;
     struct list members; /* lx_process_private.group_link */
     UT_hash_handle by_id;
+};
+
+struct lx_cpu_timer {
+    struct lx_timer timer; /* when to look again */
+    struct lx_process *p;
+    uint64_t at_cpu_ns, interval_ns;
 };
 
 struct lx_process_private {
@@ -162,6 +168,8 @@ struct lx_process_private {
     uint64_t children_reaped_ns;
     struct lx_timer real_timer; /* ITIMER_REAL */
     uint64_t real_interval_ns;
+    struct lx_cpu_timer cpu_timer[2]; /* ITIMER_VIRTUAL, ITIMER_PROF */
+    int nice;
     bool no_new_privs, keep_caps, dumpable, subreaper;
     int pdeath_signal;
     struct lx_file *exe; /* held against writing */
@@ -326,6 +334,7 @@ res_t lx_exec_init(struct lx_process *p, const char *path, const char *const *ar
                    const char *const *envp, struct err *err);
 
 /* futex.c */
+void lx_futex_robust_exit(struct lx_thread *t); /* the mutexes it holds are marked */
 int64_t lx_futex_wake(struct lx_process *p, gva_t addr, uint32_t count, uint32_t bits, bool shared);
 
 void lx_futex_sweep(struct lx *lx); /* drops the queues nobody is on */
@@ -335,6 +344,7 @@ bool lx_get_timespec(struct mem_space *m, gva_t a, uint64_t *ns, int *error);
 bool lx_put_timespec(struct mem_space *m, gva_t a, uint64_t ns);
 bool lx_put_timeval(struct mem_space *m, gva_t a, uint64_t ns);
 void lx_real_timer_fired(struct lx *lx, struct lx_timer *tm);
+void lx_cpu_timer_fired(struct lx *lx, struct lx_timer *tm);
 
 /* random.c */
 void lx_random_seed(struct lx *lx);

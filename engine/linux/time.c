@@ -9,6 +9,7 @@
 
 #define NS 1000000000u
 #define TICK_NS 10000000u /* USER_HZ 100 */
+#define CPU_LOOK_NS 4000000u
 
 static bool to_ns(int64_t sec, int64_t nsec, uint64_t *ns)
 {
@@ -125,6 +126,8 @@ LX_SYS(settimeofday)
     int64_t tv[2];
     if (c->arg[0] && !mem_copy_in(lx_call_mem(c), tv, c->arg[0], sizeof tv))
         return -EFAULT;
+    if (c->arg[0] && (tv[0] < 0 || tv[1] < 0 || tv[1] > 1000000))
+        return -EINVAL;
     return -EPERM;
 }
 
@@ -169,9 +172,9 @@ LX_SYS(clock_nanosleep)
     int error;
     int32_t id = (int32_t)c->arg[0];
     bool absolute = c->arg[1] & TIMER_ABSTIME;
-    if (id == CLOCK_THREAD_CPUTIME_ID || !clock_now(c, id, &now))
+    if (!clock_now(c, id, &now))
         return -EINVAL;
-    if (id < 0 || id == CLOCK_PROCESS_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW ||
+    if (id < 0 || id == CLOCK_THREAD_CPUTIME_ID || id == CLOCK_PROCESS_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW ||
         id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE)
         return -EOPNOTSUPP;
     if (!c->runs) {
@@ -196,55 +199,105 @@ void lx_real_timer_fired(struct lx *lx, struct lx_timer *tm)
     lx_signal_process(v->p, SIGALRM);
 }
 
-static void read_timer(struct lx_call *c, struct lx_process *p, uint64_t *value, uint64_t *interval)
+/* ITIMER_VIRTUAL and ITIMER_PROF count the process's CPU time; both kinds of time are one here. The timer looks again
+ * when the process could have used up the rest. */
+static void cpu_timer_arm(struct lx *lx, struct lx_process *p, struct lx_cpu_timer *ct)
 {
-    struct lx_timer *tm = &p->priv->real_timer;
-    uint64_t now = lx_monotonic_ns(c->lx);
-    *value = tm->armed ? (tm->at_ns > now ? tm->at_ns - now : 1000) : 0;
-    *interval = tm->armed ? p->priv->real_interval_ns : 0;
+    uint64_t used = lx_process_cpu_ns(p), left = ct->at_cpu_ns > used ? ct->at_cpu_ns - used : 0;
+    uint32_t cpus = MIN(MAX(p->priv->thread_count, 1u), lx->vcpu_count);
+    lx_timer_set(lx, &ct->timer, lx_monotonic_ns(lx) + MAX(left / cpus, (uint64_t)CPU_LOOK_NS));
 }
 
-static bool put_itimer(struct lx_call *c, gva_t at, uint64_t value, uint64_t interval)
+void lx_cpu_timer_fired(struct lx *lx, struct lx_timer *tm)
+{
+    struct lx_cpu_timer *ct = container_of(tm, struct lx_cpu_timer, timer);
+    struct lx_process *p = ct->p;
+    uint64_t used = lx_process_cpu_ns(p);
+    bool due = used >= ct->at_cpu_ns;
+    int signo = ct == &p->priv->cpu_timer[0] ? SIGVTALRM : SIGPROF;
+    if (due && ct->interval_ns)
+        ct->at_cpu_ns += (1 + (used - ct->at_cpu_ns) / ct->interval_ns) * ct->interval_ns;
+    if (!due || ct->interval_ns)
+        cpu_timer_arm(lx, p, ct);
+    if (due)
+        lx_signal_process(p, signo);
+}
+
+struct itimer {
+    uint64_t value, interval;
+};
+
+static struct itimer read_timer(struct lx_call *c, uint64_t which)
+{
+    struct lx_process *p = lx_call_process(c);
+    struct lx_timer *tm = &p->priv->real_timer;
+    uint64_t now = lx_monotonic_ns(c->lx), at = tm->at_ns, interval = p->priv->real_interval_ns;
+    if (which != ITIMER_REAL) {
+        struct lx_cpu_timer *ct = &p->priv->cpu_timer[which - ITIMER_VIRTUAL];
+        tm = &ct->timer;
+        now = lx_process_cpu_ns(p);
+        at = ct->at_cpu_ns;
+        interval = ct->interval_ns;
+    }
+    if (!tm->armed)
+        return (struct itimer){0, 0};
+    return (struct itimer){at > now ? MAX(at - now, (uint64_t)1000) : 1000, interval};
+}
+
+static void set_timer(struct lx_call *c, uint64_t which, struct itimer t)
+{
+    struct lx_process *p = lx_call_process(c);
+    uint64_t at;
+    if (which == ITIMER_REAL) {
+        if (__builtin_add_overflow(lx_monotonic_ns(c->lx), t.value, &at))
+            at = UINT64_MAX - 1;
+        p->priv->real_interval_ns = t.interval;
+        if (t.value)
+            lx_timer_set(c->lx, &p->priv->real_timer, at);
+        else
+            lx_timer_cancel(c->lx, &p->priv->real_timer);
+        return;
+    }
+    struct lx_cpu_timer *ct = &p->priv->cpu_timer[which - ITIMER_VIRTUAL];
+    if (__builtin_add_overflow(lx_process_cpu_ns(p), t.value, &at))
+        at = UINT64_MAX - 1;
+    ct->p = p;
+    ct->timer.fire = lx_cpu_timer_fired;
+    ct->at_cpu_ns = at;
+    ct->interval_ns = t.interval;
+    if (t.value)
+        cpu_timer_arm(c->lx, p, ct);
+    else
+        lx_timer_cancel(c->lx, &ct->timer);
+}
+
+static bool put_itimer(struct lx_call *c, gva_t at, struct itimer t)
 {
     struct mem_space *m = lx_call_mem(c);
-    return lx_put_timeval(m, at, interval) && lx_put_timeval(m, at + 16, value);
+    return lx_put_timeval(m, at, t.interval) && lx_put_timeval(m, at + 16, t.value);
 }
 
 LX_SYS(getitimer)
 {
-    uint64_t value = 0, interval = 0;
     if (c->arg[0] > ITIMER_PROF)
         return -EINVAL;
-    if (c->arg[0] == ITIMER_REAL)
-        read_timer(c, lx_call_process(c), &value, &interval);
-    return put_itimer(c, c->arg[1], value, interval) ? 0 : -EFAULT;
+    return put_itimer(c, c->arg[1], read_timer(c, c->arg[0])) ? 0 : -EFAULT;
 }
 
 LX_SYS(setitimer)
 {
-    struct lx_process *p = lx_call_process(c);
     int64_t tv[4] = {0};
-    uint64_t value, interval, old_value, old_interval;
-    if (c->arg[1] && !mem_copy_in(p->mem, tv, c->arg[1], sizeof tv))
+    struct itimer want;
+    if (c->arg[1] && !mem_copy_in(lx_call_mem(c), tv, c->arg[1], sizeof tv))
         return -EFAULT;
-    if (tv[1] < 0 || tv[1] >= 1000000 || tv[3] < 0 || tv[3] >= 1000000 ||
-        !to_ns(tv[0], tv[1] * 1000, &interval) || !to_ns(tv[2], tv[3] * 1000, &value))
+    if (tv[1] < 0 || tv[1] >= 1000000 || tv[3] < 0 || tv[3] >= 1000000 || !to_ns(tv[0], tv[1] * 1000, &want.interval) ||
+        !to_ns(tv[2], tv[3] * 1000, &want.value))
         return -EINVAL;
     if (c->arg[0] > ITIMER_PROF)
         return -EINVAL;
-    if (c->arg[0] != ITIMER_REAL)
-        return -EOPNOTSUPP; /* ITIMER_VIRTUAL, ITIMER_PROF: no program we know needs them */
-    read_timer(c, p, &old_value, &old_interval);
-    if (value) {
-        uint64_t at;
-        if (__builtin_add_overflow(lx_monotonic_ns(c->lx), value, &at))
-            at = UINT64_MAX - 1;
-        p->priv->real_interval_ns = interval;
-        lx_timer_set(c->lx, &p->priv->real_timer, at);
-    } else {
-        lx_timer_cancel(c->lx, &p->priv->real_timer);
-    }
-    return c->arg[2] && !put_itimer(c, c->arg[2], old_value, old_interval) ? -EFAULT : 0;
+    struct itimer old = read_timer(c, c->arg[0]);
+    set_timer(c, c->arg[0], want);
+    return c->arg[2] && !put_itimer(c, c->arg[2], old) ? -EFAULT : 0;
 }
 
 /* ---- used time ---- */

@@ -43,6 +43,7 @@ enum mem_flag {
     /* The process's own stack, of at most 8 MiB: counted as 256 KiB, as most of it is never touched. Never taken from a
      * guest's flags, or a guest has memory for nothing. */
     MEM_STACK = 32,
+    MEM_NOWRITE = 64,    /* kept for the owner: a shared map that may never become writable (the file was opened read-only) */
 };
 
 struct mem_pool_config {

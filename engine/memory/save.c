@@ -17,7 +17,7 @@
 #define SPACE_TAG SNAP_TAG('M', 'S', 'P', 'C')
 #define OBJECT_TAG SNAP_TAG('M', 'O', 'B', 'J')
 #define VERSION 1
-#define FLAGS_KEPT (MEM_SHARED | MEM_GROWSDOWN | MEM_NORESERVE | MEM_STACK)
+#define FLAGS_KEPT (MEM_SHARED | MEM_GROWSDOWN | MEM_NORESERVE | MEM_STACK | MEM_NOWRITE)
 
 /* ---- runs ---- */
 

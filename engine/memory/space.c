@@ -61,7 +61,7 @@ struct map *mem_map_record(struct mem_space *s, gva_t lo, gva_t hi, int prot, in
     m->object = o;
     m->offset = o ? offset : 0;
     m->name = mem_name_get(name);
-    m->flags = flags & (MEM_SHARED | MEM_GROWSDOWN | MEM_NORESERVE | MEM_STACK);
+    m->flags = flags & (MEM_SHARED | MEM_GROWSDOWN | MEM_NORESERVE | MEM_STACK | MEM_NOWRITE);
     m->prot = prot;
     m->wrote = !(flags & MEM_SHARED) && (prot & MEM_W);
     if (o)
