@@ -607,6 +607,34 @@ static void self_modified_code_is_seen_at_once(void **state)
     assert_int_equal(v->r[1], 2);
 }
 
+static void one_instruction_runs_without_being_in_memory(void **state)
+{
+    (void)state;
+    v->pc = 0x123456; /* not mapped */
+    assert_int_equal(rv_exec(v, W(AUIPC, .rd = 1, .imm = 0x1000)), CPU_EXIT_NEXT);
+    assert_int_equal(v->r[1], 0x124456);
+    assert_int_equal(v->pc, 0x12345a);
+    assert_int_equal(rv_exec(v, W(C_J, .imm = -2)), CPU_EXIT_NEXT);
+    assert_int_equal(v->pc, 0x123458);
+    v->r[2] = 8;
+    assert_trap(rv_exec(v, W(SD, .rs1 = 2, .rs2 = 1)), CPU_TRAP_PAGE, CPU_STORE, 8, 0x123458);
+    assert_int_equal(rv_exec(v, W(ECALL)), CPU_EXIT_SYSCALL);
+}
+
+/* The translator's printer: same text as the disassembler, and never beyond the bytes there are. */
+static void the_printer_stops_at_the_end_of_the_bytes(void **state)
+{
+    (void)state;
+    char text[64];
+    const uint8_t bytes[] = {0x41, 0x11, 0x13, 0x05, 0x10, 0x00};
+    assert_int_equal(rv_disasm(bytes, 6, 0, text, sizeof text), 2);
+    assert_string_equal(text, "c.addi sp,-16");
+    assert_int_equal(rv_disasm(bytes + 2, 4, 2, text, sizeof text), 4);
+    assert_string_equal(text, "addi a0,zero,1");
+    assert_int_equal(rv_disasm(bytes + 2, 3, 2, text, sizeof text), 0);
+    assert_int_equal(rv_disasm(bytes, 1, 0, text, sizeof text), 0);
+}
+
 #define T(name) cmocka_unit_test_setup(name, reset)
 int main(void)
 {
@@ -642,6 +670,8 @@ int main(void)
         T(hints_change_nothing),
         T(stepping_counts_stops_at_branches_and_at_requests),
         T(self_modified_code_is_seen_at_once),
+        T(one_instruction_runs_without_being_in_memory),
+        T(the_printer_stops_at_the_end_of_the_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
