@@ -186,8 +186,14 @@ static res_code_t visit_dir(struct walk *w, uint64_t nid, struct err *err)
     for (uint64_t number = 0; number < img_dir_blocks(&dir); number++) {
         if (img_dir_block(w->img, &dir, number, &b, err) != OK)
             return FAIL;
+        const char *at = (const char *)b.data + b.count * DIRENT;
         for (size_t i = 0; i < b.count; i++) {
-            struct dir_name name = img_dir_name(&b, i);
+            struct dir_name name;
+            if (img_dir_name(&dir, &b, i, &name, err) != OK)
+                return FAIL;
+            if (name.p != at)
+                return wrong(nid, "a name does not lie behind the one before", err);
+            at += name.n;
             uint64_t child = get64(b.data + i * DIRENT);
             struct seen *self = slot(w, nid);
             if ((number || i) && name_compare(last, last_bytes, name.p, name.n) >= 0)

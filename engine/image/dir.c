@@ -29,71 +29,72 @@ res_code_t img_dir_block(const struct img *img, const struct img_inode *dir, uin
     if (first < DIRENT || first % DIRENT || first > b->bytes)
         return bad(dir, number, "no entries", err);
     b->count = first / DIRENT;
-    for (size_t i = 0, at = first; i < b->count; i++) {
-        size_t start = get16(b->data + i * DIRENT + 8);
-        size_t end =
-            i + 1 < b->count
-                ? get16(b->data + (i + 1) * DIRENT + 8)
-                : start +
-                      (start < b->bytes ? strnlen((char *)b->data + start, b->bytes - start) : 0);
-        if (start != at || end <= start || end > b->bytes || end - start > NAME_MAX_BYTES)
-            return bad(dir, number, "a name does not lie behind the one before", err);
-        if (memchr(b->data + start, 0, end - start) || memchr(b->data + start, '/', end - start))
-            return bad(dir, number, "a name with a slash or a NUL", err);
-        at = end;
-    }
     return OK;
 }
 
-struct dir_name img_dir_name(const struct dir_block *b, size_t i)
+res_code_t img_dir_name(const struct img_inode *dir, const struct dir_block *b, size_t i,
+                        struct dir_name *out, struct err *err)
 {
-    size_t start = get16(b->data + i * DIRENT + 8);
-    size_t end = i + 1 < b->count
-                     ? get16(b->data + (i + 1) * DIRENT + 8)
-                     : start + strnlen((const char *)b->data + start, b->bytes - start);
-    return (struct dir_name){(const char *)b->data + start, end - start};
+    const char *data = (const char *)b->data;
+    size_t start = get16(b->data + i * DIRENT + 8), end = start;
+    if (start >= b->count * DIRENT && start < b->bytes)
+        end = i + 1 < b->count ? get16(b->data + (i + 1) * DIRENT + 8)
+                               : start + strnlen(data + start, b->bytes - start);
+    if (end <= start || end > b->bytes || end - start > NAME_MAX_BYTES)
+        return bad(dir, b->number, "a name lies outside", err);
+    if (memchr(data + start, 0, end - start) || memchr(data + start, '/', end - start))
+        return bad(dir, b->number, "a name with a slash or a NUL", err);
+    *out = (struct dir_name){data + start, end - start};
+    return OK;
 }
 
-static int compare_at(const struct dir_block *b, size_t i, const char *name, size_t n)
+/* Where name lies against entry i: < 0 before it. */
+static res_code_t compare_at(const struct img_inode *dir, const struct dir_block *b, size_t i,
+                             const struct dir_name *name, int *c, struct err *err)
 {
-    struct dir_name d = img_dir_name(b, i);
-    return name_compare(name, n, d.p, d.n);
+    struct dir_name d;
+    if (img_dir_name(dir, b, i, &d, err) != OK)
+        return FAIL;
+    *c = name_compare(name->p, name->n, d.p, d.n);
+    return OK;
 }
 
-res_code_t img_lookup(const struct img *img, const struct img_inode *dir, const char *name,
-                      size_t n, uint64_t *nid, struct err *err)
+res_code_t img_lookup(const struct img *img, const struct img_inode *dir, const char *p, size_t n,
+                      uint64_t *nid, struct err *err)
 {
+    const struct dir_name name = {p, n};
     struct dir_block b;
+    int c = 0;
+    uint64_t lo = 0, hi = img_dir_blocks(dir), read = UINT64_MAX;
     if (!S_ISDIR(dir->mode))
         return err_set(err, ERR_INVALID, "image: nid %llu is no directory",
                        (unsigned long long)dir->nid);
-    /* The block whose first name is the last not above it. */
-    for (uint64_t lo = 0, hi = img_dir_blocks(dir); lo < hi;) {
-        uint64_t mid = lo + (hi - lo) / 2;
-        if (img_dir_block(img, dir, mid, &b, err) != OK)
+    while (lo < hi) { /* to the first block whose first name is above */
+        uint64_t mid = read = lo + (hi - lo) / 2;
+        if (img_dir_block(img, dir, mid, &b, err) != OK ||
+            compare_at(dir, &b, 0, &name, &c, err) != OK)
             return FAIL;
-        if (compare_at(&b, 0, name, n) < 0) {
+        if (c < 0)
             hi = mid;
-            continue;
-        }
-        lo = mid + 1;
-        if (compare_at(&b, b.count - 1, name, n) > 0)
-            continue;
-        for (size_t l = 0, h = b.count; l < h;) {
-            size_t m = l + (h - l) / 2;
-            int c = compare_at(&b, m, name, n);
-            if (c == 0) {
-                *nid = get64(b.data + m * DIRENT);
-                return OK;
-            }
-            if (c < 0)
-                h = m;
-            else
-                l = m + 1;
-        }
-        break;
+        else
+            lo = mid + 1;
     }
-    return err_set(err, ERR_NOT_FOUND, "no entry %.*s", (int)MIN(n, (size_t)80), name);
+    if (lo && read != lo - 1 && img_dir_block(img, dir, lo - 1, &b, err) != OK)
+        return FAIL;
+    for (size_t l = 0, h = lo ? b.count : 0; l < h;) {
+        size_t m = l + (h - l) / 2;
+        if (compare_at(dir, &b, m, &name, &c, err) != OK)
+            return FAIL;
+        if (c == 0) {
+            *nid = get64(b.data + m * DIRENT);
+            return OK;
+        }
+        if (c < 0)
+            h = m;
+        else
+            l = m + 1;
+    }
+    return err_set(err, ERR_NOT_FOUND, "no entry %.*s", (int)MIN(n, (size_t)80), p);
 }
 
 #define INDEX_BITS 10 /* a block holds at most 341 entries */
@@ -113,7 +114,9 @@ res_code_t img_readdir(const struct img *img, const struct img_inode *dir, uint6
             return FAIL;
         if (i >= b.count)
             continue;
-        struct dir_name name = img_dir_name(&b, i);
+        struct dir_name name;
+        if (img_dir_name(dir, &b, i, &name, err) != OK)
+            return FAIL;
         uint8_t type = b.data[i * DIRENT + 10];
         *out = (struct img_dirent){.nid = get64(b.data + i * DIRENT),
                                    .type = type < 8 ? dt[type] : 0,

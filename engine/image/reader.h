@@ -17,7 +17,7 @@ struct img {
 /* Exactly n bytes, all inside the image. */
 res_code_t img_read_at(const struct img *img, uint64_t at, void *p, size_t n, struct err *err);
 
-/* One block of a directory, checked: entries and names lie inside. */
+/* One block of a directory, whose entries lie inside; names are checked when they are asked for. */
 struct dir_block {
     uint64_t number;
     size_t bytes, count;
@@ -30,6 +30,8 @@ struct dir_name {
     const char *p;
     size_t n;
 };
-struct dir_name img_dir_name(const struct dir_block *b, size_t i);
+/* i < b->count; in place. */
+res_code_t img_dir_name(const struct img_inode *dir, const struct dir_block *b, size_t i,
+                        struct dir_name *out, struct err *err);
 
 #endif
