@@ -384,13 +384,13 @@ static int rename_checked(const struct lx_base *b, struct lx_parent *pf, struct 
         return -EINVAL;
     if (below(pf->dir, to))
         return exchange ? -EINVAL : -ENOTEMPTY;
+    if (from->inode == to->inode)
+        return 0;
     int e = may_remove(&b->cred, pf->dir, from->inode);
     if (!e)
         e = to->inode ? may_remove(&b->cred, pt->dir, to->inode) : may_change(&b->cred, pt->dir);
     if (e)
         return e;
-    if (from->inode == to->inode)
-        return 0;
     if (!exchange && to->inode) {
         if (dir && !to_dir)
             return -ENOTDIR;
@@ -398,6 +398,8 @@ static int rename_checked(const struct lx_base *b, struct lx_parent *pf, struct 
             return -EISDIR;
     }
     if (dir && pf->dir != pt->dir && (e = lx_may(&b->cred, from->inode, LX_MAY_W)))
+        return e;
+    if (exchange && to_dir && pf->dir != pt->dir && (e = lx_may(&b->cred, to->inode, LX_MAY_W)))
         return e;
     if (!from->parent || !to->parent)
         return -EBUSY;
