@@ -50,7 +50,7 @@ static void open_attachment(struct pb_call *call, const PbAttachOpen *open)
     struct mgr_reader like = {
         .attach = true, .hold = open->hold, .follow = true, .writer = open->stdin};
     like.wait_start = open->start;
-    like.at = open->replay ? mgr_console_oldest(&g->console) : mgr_console_newest(&g->console);
+    like.at = open->replay ? mgr_console_begin() : mgr_console_newest(&g->console);
     if (!add_reader(call, g, like))
         return;
     if (open->start && mgr_guest_start(g, &err)) {
@@ -132,7 +132,7 @@ void mgr_read_logs(struct pb_call *call, const ProtobufCMessage *msg)
         refuse(call, &err);
         return;
     }
-    struct mgr_reader like = {.follow = req->follow, .at = mgr_console_oldest(&g->console)};
+    struct mgr_reader like = {.follow = req->follow, .at = mgr_console_begin()};
     if (add_reader(call, g, like))
         pb_call_wake(call);
 }

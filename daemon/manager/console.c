@@ -73,9 +73,9 @@ bool mgr_console_put(struct mgr_console *c, unsigned stream, const void *p, size
     return true;
 }
 
-struct mgr_cursor mgr_console_oldest(const struct mgr_console *c)
+struct mgr_cursor mgr_console_begin(void)
 {
-    return (struct mgr_cursor){c->tail, c->tail == c->head ? c->seq : record_at(c, c->tail).seq};
+    return (struct mgr_cursor){0, 0};
 }
 
 /* The newest byte may be in the middle of a record that still grows. */
@@ -96,9 +96,9 @@ size_t mgr_console_get(const struct mgr_console *c, struct mgr_cursor *at, unsig
     if (at->seq == c->seq)
         return 0;
     if (at->pos < c->tail) {
-        struct mgr_cursor oldest = mgr_console_oldest(c);
-        *dropped = oldest.seq - at->seq;
-        *at = oldest;
+        uint64_t oldest = record_at(c, c->tail).seq; /* there is one, since there are bytes */
+        *dropped = oldest > at->seq ? oldest - at->seq : 0;
+        *at = (struct mgr_cursor){c->tail, MAX(oldest, at->seq)};
     }
     struct record r = record_at(c, at->pos);
     if (at->seq == r.seq + r.bytes) { /* all of it was read; there is a next one */

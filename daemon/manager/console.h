@@ -40,7 +40,8 @@ void mgr_console_fini(struct mgr_console *c);
 /* False: no memory (nothing was written). n is at most MGR_CONSOLE_KEPT / 2. */
 bool mgr_console_put(struct mgr_console *c, unsigned stream, const void *p, size_t n);
 
-struct mgr_cursor mgr_console_oldest(const struct mgr_console *c);
+/* From the first byte ever (what is gone counts as dropped); from what comes next. */
+struct mgr_cursor mgr_console_begin(void);
 struct mgr_cursor mgr_console_newest(const struct mgr_console *c);
 /* Copy at most n bytes of one stream and move the cursor: how many, 0 if there are none. *dropped: bytes lost before them. */
 size_t mgr_console_get(const struct mgr_console *c, struct mgr_cursor *at, unsigned *stream,

@@ -80,10 +80,11 @@ void mgr_reader_remove(struct mgr_reader *r)
         g->writer = NULL;
     r->call->user = NULL;
     free(r);
-    if (mgr_guest_over(g) && !g->announcing && g->spec->auto_remove && list_empty(&g->readers))
-        free_guest(g);
-    else
+    bool last = mgr_guest_over(g) && !g->announcing && g->spec->auto_remove;
+    if (!last || !list_empty(&g->readers))
         mgr_guest_grant(g);
+    else if (mgr_guest_delete(g, NULL))
+        UNREACHABLE(); /* it is over */
 }
 
 /* ---- what the worker says ---- */

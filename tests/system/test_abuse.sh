@@ -1,0 +1,10 @@
+#!/bin/bash
+# Clients that misbehave (abuse.c).
+. "$(dirname "$0")/lib.sh"
+fake_image
+start_daemon
+timeout -s KILL 100 "$BUILD/tests/bin/system-abuse" >"$dir/abuse" 2>&1 || {
+    fail "abuse"
+    cat "$dir/abuse"
+}
+finish
