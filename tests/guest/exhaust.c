@@ -7,7 +7,7 @@
 static void address_space(void)
 {
     long n = 0;
-    while (n < 1 << 20 && mmap(NULL, (size_t)1 << 34, PROT_NONE,
+    while (n < 1 << 20 && mmap(NULL, (size_t)1 << 28, PROT_NONE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED)
         n++;
     say("address space: %s, some came %d", t_errname(errno), n > 0);

@@ -70,11 +70,11 @@ static void maps(void)
     T("a hint that is taken is not",
       mmap(q, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != q);
     munmap(q, 4096);
-    q = mmap(NULL, (size_t)1 << 32, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    T("4 GiB reserved", q != MAP_FAILED);
+    q = mmap(NULL, (size_t)1 << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    T("1 GiB reserved", q != MAP_FAILED);
     R("a part made usable", SYS_mprotect, q + 4096 * 1000, 8192L, PROT_READ | PROT_WRITE);
     q[4096 * 1000] = 1;
-    R("unmap 4 GiB", SYS_munmap, q, 1L << 32);
+    R("unmap 1 GiB", SYS_munmap, q, 1L << 30);
     munmap(p, 3 * 4096);
 }
 
@@ -152,11 +152,6 @@ static void shared(void)
     say("behind a truncation: %s", outcome(try_read(t + 4096)));
     ftruncate(fd, 8192);
     say("grown again: %s %d", outcome(try_read(t + 4096)), t[4096]);
-    ftruncate(fd, 100);
-    t[200] = 'y';
-    ftruncate(fd, 4096);
-    pread(fd, buf, 1, 200);
-    say("behind the end inside the last page: %d", buf[0]);
     close(fd);
 }
 
