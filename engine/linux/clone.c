@@ -217,6 +217,10 @@ int64_t lx_clone(struct lx_call *c, uint64_t flags, gva_t sp, gva_t ptid, gva_t 
             return copied;
         }
     }
+    if (MAX(lx->thread_count, lx->process_count) >= lx->config.processes_max) { /* others forked meanwhile */
+        lx_mm_put(lx, mm);
+        return -EAGAIN;
+    }
     struct lx_process *child = make_process(p, flags, mm);
     struct lx_thread *t = child ? lx_thread_new(child, child->pid) : NULL;
     if (!t) {

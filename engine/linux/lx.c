@@ -50,7 +50,7 @@ static res_t make_vdso(struct lx *lx, struct err *err)
 }
 
 /* What new and loaded guests have in common: everything but what lives in them. */
-static res_t skeleton(const struct lx_config *c, struct lx **out, struct err *err)
+res_t lx_skeleton(const struct lx_config *c, struct lx **out, struct err *err)
 {
     struct lx *lx = calloc(1, sizeof *lx);
     if (!lx)
@@ -187,7 +187,7 @@ static res_t start_program(struct lx *lx, struct err *err)
 res_t lx_new(const struct lx_config *c, struct lx **out, struct err *err)
 {
     struct lx *lx = NULL;
-    res_code_t rc = skeleton(c, &lx, err);
+    res_code_t rc = lx_skeleton(c, &lx, err);
     if (!rc)
         rc = make_vdso(lx, err);
     if (!rc)

@@ -36,7 +36,8 @@ struct lx_sigaction {
     uint64_t handler, flags, mask;
 };
 struct lx_sighand {
-    uint32_t refs;
+    uint32_t refs, snap_index;
+    uint64_t snap_mark;
     struct lx_sigaction act[LX_SIG_COUNT];
 };
 #define LX_BIT(signo) ((uint64_t)1 << ((signo)-1))
@@ -80,6 +81,8 @@ struct lx_mm {
     struct lx_waitq still;     /* the freezer waits here */
     struct list parked;        /* threads (run link) kept from running meanwhile */
     struct lx_mm *reap_next;
+    uint64_t snap_mark; /* which save numbered it */
+    uint32_t snap_index;
 };
 struct lx_mm *lx_mm_new(struct lx *lx);
 struct lx_mm *lx_mm_get(struct lx_mm *mm);
@@ -345,6 +348,9 @@ bool lx_put_timespec(struct mem_space *m, gva_t a, uint64_t ns);
 bool lx_put_timeval(struct mem_space *m, gva_t a, uint64_t ns);
 void lx_real_timer_fired(struct lx *lx, struct lx_timer *tm);
 void lx_cpu_timer_fired(struct lx *lx, struct lx_timer *tm);
+
+/* lx.c, for save.c */
+res_t lx_skeleton(const struct lx_config *c, struct lx **out, struct err *err); /* on failure too: lx_free it */
 
 /* random.c */
 void lx_random_seed(struct lx *lx);
