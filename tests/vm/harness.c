@@ -4,6 +4,7 @@
 #include "engine/base/os.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,14 +33,31 @@ struct vm_config guest_config(struct bytes program, const char *const *argv)
         .name = "guest", .image_fd = -1, .argv = argv, .program = program.p, .program_bytes = program.n};
 }
 
+/* cmocka puts handlers of its own over the engine's at the start of each test: keep the engine's, and put them back. */
+static void keep_handlers(bool made)
+{
+    static struct sigaction segv, bus;
+    static bool kept;
+    if (!made && kept) {
+        sigaction(SIGSEGV, &segv, NULL);
+        sigaction(SIGBUS, &bus, NULL);
+    } else if (made && !kept) {
+        sigaction(SIGSEGV, NULL, &segv);
+        sigaction(SIGBUS, NULL, &bus);
+        kept = true;
+    }
+}
+
 void guest_create(struct guest *g, const struct vm_config *c)
 {
     struct err err = {0};
     *g = (struct guest){.config = *c};
+    keep_handlers(false);
     if (vm_create(c, NULL, &g->vm, &err) != OK || vm_start(g->vm, &err) != OK) {
         fprintf(stderr, "harness: %s\n", err.text);
         abort();
     }
+    keep_handlers(true);
 }
 
 static size_t pump_one(struct guest *g, int stream, struct buf *b)

