@@ -4,59 +4,16 @@
  * Layout of the result: block 0 superblock; content of files and symbolic links in the order they came;
  * directories; metadata (inodes of 64 bytes with their attributes, in the order they came).
  */
-#include "engine/image/writer.h"
-
-#include "engine/base/arena.h"
-#include "engine/base/base.h"
-#include "engine/image/format.h"
+#include "engine/image/build.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK (256u << 10) /* of content, written at once */
-
-struct inode {
-    uint32_t mode, uid, gid, nlink, mtime_ns, rdev, ino, block;
-    int64_t mtime;
-    uint64_t size, nid;
-    uint8_t *xattrs; /* as on disk, behind the inode */
-    uint32_t xattr_bytes;
-    struct dentry *children; /* of a directory, newest first until it is sorted */
-    size_t child_count;
-    struct inode *parent; /* of a directory */
-};
-
-struct dentry {
-    struct inode *inode, *parent;
-    struct dentry *sibling, *next_in_hash;
-    uint32_t hash;
-    uint8_t name_bytes;
-    char name[];
-};
-
-struct img_writer {
-    int fd;
-    struct img_limits limits;
-    struct arena arena;
-    struct inode **inodes;
-    size_t inode_count, inode_cap;
-    struct dentry **table; /* of all names, by parent and name */
-    size_t table_cap;
-    uint64_t entries; /* the root is one */
-    uint64_t data_bytes;
-    uint64_t next_block;
-    struct inode *open; /* the file that content goes to */
-    uint8_t *chunk;
-    size_t chunk_used;
-    bool broken;
-};
-
 /* ---- output ---- */
 
-static res_code_t put_at(struct img_writer *w, const void *p, size_t n, uint64_t at,
-                         struct err *err)
+res_code_t img_put_at(struct img_writer *w, const void *p, size_t n, uint64_t at, struct err *err)
 {
     for (size_t done = 0; done < n;) {
         ssize_t k = pwrite(w->fd, (const char *)p + done, n - done, (off_t)(at + done));
@@ -76,8 +33,7 @@ static bool is_zero(const uint8_t *p, size_t n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-/* Whole blocks at next_block; those of zeros stay holes. */
-static res_code_t put_blocks(struct img_writer *w, const uint8_t *p, size_t n, struct err *err)
+res_code_t img_put_blocks(struct img_writer *w, const uint8_t *p, size_t n, struct err *err)
 {
     if (w->next_block * BLOCK + n > w->limits.bytes) {
         w->broken = true;
@@ -88,7 +44,7 @@ static res_code_t put_blocks(struct img_writer *w, const uint8_t *p, size_t n, s
         size_t end = at;
         while (end < n && !is_zero(p + end, BLOCK))
             end += BLOCK;
-        if (end > at && put_at(w, p + at, end - at, w->next_block * BLOCK + at, err) != OK)
+        if (end > at && img_put_at(w, p + at, end - at, w->next_block * BLOCK + at, err) != OK)
             return FAIL;
         at = end + BLOCK; /* over the block of zeros */
     }
@@ -96,7 +52,7 @@ static res_code_t put_blocks(struct img_writer *w, const uint8_t *p, size_t n, s
     return OK;
 }
 
-static res_code_t flush(struct img_writer *w, bool last, struct err *err)
+res_code_t img_flush(struct img_writer *w, bool last, struct err *err)
 {
     size_t n = w->chunk_used;
     if (last) {
@@ -104,15 +60,15 @@ static res_code_t flush(struct img_writer *w, bool last, struct err *err)
         memset(w->chunk + w->chunk_used, 0, n - w->chunk_used);
     }
     w->chunk_used = 0;
-    return n ? put_blocks(w, w->chunk, n, err) : OK;
+    return n ? img_put_blocks(w, w->chunk, n, err) : OK;
 }
 
-static res_code_t close_file(struct img_writer *w, struct err *err)
+res_code_t img_close_file(struct img_writer *w, struct err *err)
 {
     if (!w->open)
         return OK;
     w->open = NULL;
-    return flush(w, true, err);
+    return img_flush(w, true, err);
 }
 
 /* ---- the tree ---- */
@@ -398,14 +354,14 @@ static res_code_t add_link(struct img_writer *w, const struct img_entry *e, stru
     if (S_ISDIR(target.there->inode->mode))
         return err_set(err, ERR_INVALID, "%.150s: hard link to the directory %.150s", e->path,
                        e->hardlink);
-    return close_file(w, err) == OK ? attach(w, e->path, at, target.there->inode, err) : FAIL;
+    return img_close_file(w, err) == OK ? attach(w, e->path, at, target.there->inode, err) : FAIL;
 }
 
 static res_code_t add_new(struct img_writer *w, const struct img_entry *e, struct where *at,
                           struct err *err)
 {
     struct inode scratch = {0};
-    if (put_xattrs(w, &scratch, e, err) != OK || close_file(w, err) != OK)
+    if (put_xattrs(w, &scratch, e, err) != OK || img_close_file(w, err) != OK)
         return FAIL;
     struct inode *i = inode_new(w, e->mode);
     if (!i) {
@@ -425,7 +381,7 @@ static res_code_t add_new(struct img_writer *w, const struct img_entry *e, struc
         i->block = (uint32_t)w->next_block;
         memcpy(w->chunk, e->target, i->size);
         w->chunk_used = i->size;
-        if (flush(w, true, err) != OK)
+        if (img_flush(w, true, err) != OK)
             return err_wrap(err, "%.150s", e->path);
     }
     return OK;
@@ -444,7 +400,7 @@ res_code_t img_writer_add(struct img_writer *w, const struct img_entry *e, struc
             return err_set(err, at.root ? ERR_INVALID : ERR_EXISTS, "%.200s: is there already",
                            e->path);
         struct inode scratch = {0};
-        if (put_xattrs(w, &scratch, e, err) != OK || close_file(w, err) != OK)
+        if (put_xattrs(w, &scratch, e, err) != OK || img_close_file(w, err) != OK)
             return FAIL;
         dir->xattrs = scratch.xattrs;
         dir->xattr_bytes = scratch.xattr_bytes;
@@ -475,166 +431,9 @@ res_code_t img_writer_data(struct img_writer *w, const void *p, size_t n, struct
         w->chunk_used += k;
         p = (const char *)p + k;
         n -= k;
-        if (w->chunk_used == CHUNK && flush(w, false, err) != OK)
+        if (w->chunk_used == CHUNK && img_flush(w, false, err) != OK)
             return FAIL;
     }
-    return OK;
-}
-
-/* ---- finishing ---- */
-
-static int by_name(const void *a, const void *b)
-{
-    const struct dentry *x = *(const struct dentry *const *)a,
-                        *y = *(const struct dentry *const *)b;
-    return name_compare(x->name, x->name_bytes, y->name, y->name_bytes);
-}
-
-struct dir_entry {
-    const char *name;
-    size_t n;
-    const struct inode *inode;
-};
-
-/* As many of the entries as fit one block; returns how many, *used its bytes. */
-static size_t pack_block(uint8_t block[BLOCK], const struct dir_entry *e, size_t count,
-                         size_t *used)
-{
-    size_t n = 0, bytes = 0;
-    while (n < count && bytes + DIRENT + e[n].n <= BLOCK)
-        bytes += DIRENT + e[n++].n;
-    memset(block, 0, BLOCK);
-    size_t name_at = n * DIRENT;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t *d = block + i * DIRENT;
-        set64(d, e[i].inode->nid);
-        set16(d + 8, (uint16_t)name_at);
-        d[10] = img_file_type(e[i].inode->mode);
-        memcpy(block + name_at, e[i].name, e[i].n);
-        name_at += e[i].n;
-    }
-    *used = bytes;
-    return n;
-}
-
-static res_code_t put_directory(struct img_writer *w, struct inode *dir, struct err *err)
-{
-    size_t count = dir->child_count + 2, k = 0;
-    CLEANUP(free_ptr)
-    struct dentry **order = malloc((dir->child_count + 1) * sizeof(struct dentry *));
-    CLEANUP(free_ptr) struct dir_entry *e = malloc(count * sizeof *e);
-    if (!order || !e)
-        return err_set(err, ERR_NO_MEMORY, "directory of %zu entries", count);
-    for (struct dentry *d = dir->children; d; d = d->sibling)
-        order[k++] = d;
-    qsort(order, k, sizeof(struct dentry *), by_name);
-    const struct dir_entry dots[2] = {{".", 1, dir}, {"..", 2, dir->parent ? dir->parent : dir}};
-    size_t dot = 0, from = 0;
-    for (size_t i = 0; i < count; i++) { /* merge them in: names may sort before "." */
-        if (dot < 2 && (from == k || name_compare(dots[dot].name, dots[dot].n, order[from]->name,
-                                                  order[from]->name_bytes) < 0))
-            e[i] = dots[dot++];
-        else {
-            e[i] =
-                (struct dir_entry){order[from]->name, order[from]->name_bytes, order[from]->inode};
-            from++;
-        }
-    }
-    dir->block = (uint32_t)w->next_block;
-    uint8_t block[BLOCK];
-    for (size_t done = 0; done < count;) {
-        size_t used;
-        done += pack_block(block, e + done, count - done, &used);
-        dir->size += done < count ? BLOCK : used;
-        if (put_blocks(w, block, BLOCK, err) != OK)
-            return FAIL;
-    }
-    return OK;
-}
-
-static void encode_inode(const struct inode *i, uint8_t p[INODE_EXTENDED])
-{
-    memset(p, 0, INODE_EXTENDED);
-    bool device = S_ISCHR(i->mode) || S_ISBLK(i->mode);
-    set16(p + I_FORMAT_AT, FORMAT_EXTENDED);
-    set16(p + I_XATTR_AT, i->xattr_bytes ? (uint16_t)((i->xattr_bytes - XATTR_HEAD) / 4 + 1) : 0);
-    set16(p + I_MODE_AT, (uint16_t)i->mode);
-    set64(p + IE_SIZE_AT, i->size);
-    set32(p + I_BLOCK_AT, device ? i->rdev : i->size ? i->block : 0);
-    set32(p + I_INO_AT, i->ino);
-    set32(p + IE_UID_AT, i->uid);
-    set32(p + IE_GID_AT, i->gid);
-    set64(p + IE_MTIME_AT, (uint64_t)i->mtime);
-    set32(p + IE_MTIME_NS_AT, i->mtime_ns);
-    set32(p + IE_NLINK_AT, i->nlink);
-}
-
-static res_code_t put_metadata(struct img_writer *w, struct err *err)
-{
-    uint64_t at = 0;
-    for (size_t k = 0; k < w->inode_count; k++) {
-        const struct inode *i = w->inodes[k];
-        size_t need = INODE_EXTENDED + i->xattr_bytes;
-        ASSERT(need <= CHUNK - BLOCK);
-        uint64_t pos = i->nid * SLOT;
-        if (pos + need - at > CHUNK) { /* whole blocks go, the rest moves down */
-            size_t whole = ALIGN_DOWN(w->chunk_used, (size_t)BLOCK), rest = w->chunk_used - whole;
-            if (put_blocks(w, w->chunk, whole, err) != OK)
-                return FAIL;
-            memmove(w->chunk, w->chunk + whole, rest);
-            w->chunk_used = rest;
-            at += whole;
-        }
-        size_t to = pos - at;
-        memset(w->chunk + w->chunk_used, 0, to - w->chunk_used);
-        encode_inode(i, w->chunk + to);
-        if (i->xattr_bytes)
-            memcpy(w->chunk + to + INODE_EXTENDED, i->xattrs, i->xattr_bytes);
-        w->chunk_used = to + need;
-    }
-    return flush(w, true, err);
-}
-
-static res_code_t put_superblock(struct img_writer *w, uint64_t meta_block, struct err *err)
-{
-    uint8_t block[BLOCK] = {0}, *sb = block + SB_AT;
-    set32(sb + SB_MAGIC_AT, SB_MAGIC);
-    set32(sb + SB_COMPAT_AT, COMPAT_CHECKSUM | COMPAT_MTIME);
-    sb[SB_BLKSZBITS_AT] = BLOCK_BITS;
-    set16(sb + SB_ROOT_NID_AT, (uint16_t)w->inodes[0]->nid);
-    set64(sb + SB_INOS_AT, w->inode_count);
-    set32(sb + SB_BLOCKS_AT, (uint32_t)w->next_block);
-    set32(sb + SB_META_AT, (uint32_t)meta_block);
-    set32(sb + SB_CHECKSUM_AT, img_crc32c(sb, BLOCK - SB_AT));
-    return put_at(w, block, BLOCK, 0, err);
-}
-
-res_code_t img_writer_finish(struct img_writer *w, struct img_totals *totals, struct err *err)
-{
-    if (w->broken)
-        return err_set(err, ERR_STATE, "writing this image failed before");
-    if (close_file(w, err) != OK)
-        return FAIL;
-    uint64_t pos = INODE_EXTENDED; /* nid 0 stays free: readers take it for none */
-    for (size_t k = 0; k < w->inode_count; k++) {
-        w->inodes[k]->nid = pos / SLOT;
-        pos += ALIGN_UP(INODE_EXTENDED + w->inodes[k]->xattr_bytes, INODE_EXTENDED);
-    }
-    w->broken = true; /* whatever happens: nothing can be added now */
-    for (size_t k = 0; k < w->inode_count; k++) {
-        if (S_ISDIR(w->inodes[k]->mode) && put_directory(w, w->inodes[k], err) != OK)
-            return FAIL;
-    }
-    uint64_t meta_block = w->next_block;
-    if (put_metadata(w, err) != OK || put_superblock(w, meta_block, err) != OK)
-        return FAIL;
-    if (ftruncate(w->fd, (off_t)(w->next_block * BLOCK)) < 0)
-        return err_set_os(err, "image of %llu bytes", (unsigned long long)(w->next_block * BLOCK));
-    if (totals)
-        *totals = (struct img_totals){.entries = w->entries,
-                                      .inodes = w->inode_count,
-                                      .image_bytes = w->next_block * BLOCK,
-                                      .data_bytes = w->data_bytes};
     return OK;
 }
 

@@ -223,11 +223,13 @@ fault:
 
 static size_t copy_some(struct mem_space *s, void *p, gva_t a, size_t n, bool out)
 {
-    size_t done = 0;
-    while (done < n) {
+    size_t done = 0, last = SIZE_MAX;
+    for (unsigned stuck = 0; done < n; last = done) {
         gva_t at = a + done;
         if (at >= s->bytes || at < a)
             break;
+        stuck = done == last ? stuck + 1 : 0;
+        ASSERT(stuck < 100000); /* then it is our buffer that is not there */
         size_t k = MIN(n - done, s->bytes - at);
         if (out)
             done += mem_try_copy(host_of(s, at), (char *)p + done, k);

@@ -171,7 +171,8 @@ enum mem_watch mem_watch_page(struct mem_space *s, gva_t page);
 size_t mem_read_code(struct mem_space *s, gva_t pc, void *p, size_t n);
 /* Is anything dirty? (fast, any thread) */
 bool mem_dirty_any(struct mem_space *s);
-/* Take the dirty pages of this space, one call of f each, and clean the set. */
+/* Take the dirty pages of this space, one call of f each with the lock held (as a hook), and clean the set. A page may come twice,
+ * and may have been unmapped since. */
 void mem_dirty_take(struct mem_space *s, void (*f)(void *ctx, gva_t page), void *ctx);
 
 /* ---- faults (called by execute) ---- */
