@@ -7,6 +7,7 @@ static struct {
     ino_t ino;
     char path[200];
 } linked[100];
+static struct img_totals made;
 static size_t linked_count;
 
 static void content(struct img_writer *w, const char *host)
@@ -137,6 +138,10 @@ static int make_tree(void **state)
     snprintf(path, sizeof path, "%s/tree/4097", folder);
     if (setxattr(path, "user.one", "value", 5, 0) == 0)
         setxattr(path, "user.empty", "", 0, 0);
+    char tree[300];
+    snprintf(tree, sizeof tree, "%s/tree", folder);
+    snprintf(path, sizeof path, "%s/image", folder);
+    made = make(tree, path);
     return 0;
 }
 
@@ -149,11 +154,9 @@ static int remove_tree(void **state)
 
 static void fsck_accepts_the_image_and_extracts_the_same_tree(void **state)
 {
-    char image[300], tree[300];
+    char image[300];
     (void)state;
     snprintf(image, sizeof image, "%s/image", folder);
-    snprintf(tree, sizeof tree, "%s/tree", folder);
-    struct img_totals made = make(tree, image);
     int fd = open(image, O_RDONLY);
     struct img *img = open_image(fd);
     struct img_totals t = check(img);
@@ -190,7 +193,6 @@ static void the_reader_sees_what_the_host_sees(void **state)
     (void)state;
     snprintf(image, sizeof image, "%s/image", folder);
     snprintf(tree, sizeof tree, "%s/tree", folder);
-    make(tree, image);
     int fd = open(image, O_RDONLY);
     struct img *img = open_image(fd);
     assert_true(walk_to(img, "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p", &i));
@@ -245,13 +247,11 @@ static void the_reader_sees_what_the_host_sees(void **state)
 
 static void five_thousand_names_are_found_by_halving(void **state)
 {
-    char image[300], tree[300];
+    char image[300];
     struct img_inode dir;
     struct err err;
     (void)state;
     snprintf(image, sizeof image, "%s/image", folder);
-    snprintf(tree, sizeof tree, "%s/tree", folder);
-    make(tree, image);
     int fd = open(image, O_RDONLY);
     struct img *img = open_image(fd);
     assert_true(walk_to(img, "many", &dir));
@@ -290,7 +290,6 @@ static void the_same_tree_gives_the_same_bytes(void **state)
     snprintf(a, sizeof a, "%s/image", folder);
     snprintf(b, sizeof b, "%s/image2", folder);
     snprintf(tree, sizeof tree, "%s/tree", folder);
-    make(tree, a);
     make(tree, b);
     run("cmp %s %s", a, b);
 }

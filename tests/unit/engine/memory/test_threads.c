@@ -121,7 +121,7 @@ static void no_write_slips_between_the_watch_and_the_reading_of_a_page(void **st
         w[i] = (struct worker){.f = f, .number = i, .stop = &stop};
         assert_int_equal(os_thread_start(&t[i], "adder", 0, adder, &w[i], &f->err), OK);
     }
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1000; i++) {
         uint64_t before[3], after[3];
         mem_dirty_take(f->s, ignore, &seen);
         if (mem_watch_page(f->s, BASE) == MEM_WATCH_HOT) { /* nine times were enough: begin anew */
