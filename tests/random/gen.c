@@ -477,7 +477,7 @@ static void registers(struct build *b)
     for (unsigned i = 0; i < POINTERS; i++)
         if (chance(b, 20)) /* what the window cuts off */
             p->r[b->pointer[i]] |= rng_next(b->rng) << 38;
-    p->r[b->counter] = 1 + below(b, 12);
+    p->r[b->counter] = 1 + below(b, chance(b, 20) ? 100 : 12);
     for (unsigned i = 0; i < 32; i++)
         p->f[i] = floating(b->rng);
     p->frm = chance(b, 80) ? (uint32_t)below(b, 4) : (uint32_t)below(b, 8);

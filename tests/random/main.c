@@ -225,7 +225,8 @@ static struct options parse(int argc, char **argv)
                         .arena_bytes = 65536,
                         .window_bits = 36,
                         .threshold = 1,
-                        .plant = -1};
+                        .plant = -1,
+                        .differences_max = 1};
     static const struct option longs[] = {
         {"count", required_argument, NULL, 'n'},
         {"seed", required_argument, NULL, 's'},

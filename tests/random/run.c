@@ -49,6 +49,7 @@ void bench_init(struct bench *b, const struct run_config *config, uint32_t windo
     must(run_space_new(b->engine, b->t1.mem, &b->space, &err), &err);
     must(run_vcpu_new(b->engine, &b->rv, &err), &err);
     must(cpu_vcpu_new(&b->v0, &err), &err);
+    b->count_insns = config->count_insns;
     b->v0->space = b->t0.mem;
     b->v0->window = mem_space_window(b->t0.mem);
     b->v0->mask = mem_space_bytes(b->t0.mem) - 1;
@@ -156,7 +157,7 @@ static enum event_kind step_t1(struct bench *b, gva_t end)
 
 static struct event observe(struct vcpu *v, enum event_kind kind)
 {
-    struct event e = {.kind = kind};
+    struct event e = {.kind = kind, .icount = v->icount};
     cpu_regs_store(v, &e.regs);
     if (kind == EVENT_TRAP)
         e.trap = v->trap;
@@ -256,7 +257,7 @@ static unsigned record(struct bench *b, const struct gen_program *p, gva_t at,
     memcpy(b->t0.data, b->initial, GEN_DATA_BYTES);
     struct cpu_regs regs = start_regs(p, at);
     cpu_regs_load(b->v0, &regs);
-    uint64_t before = b->v0->icount;
+    b->icount_start = b->v0->icount;
     unsigned n = 0;
     do {
         enum event_kind kind = step_t0(b, at + p->bytes);
@@ -269,8 +270,17 @@ static unsigned record(struct bench *b, const struct gen_program *p, gva_t at,
         if (kind == EVENT_END)
             break;
     } while (n < EVENTS_MAX && skip(b->v0, p, at));
-    b->insns += b->v0->icount - before;
+    b->insns += b->v0->icount - b->icount_start;
     return n;
+}
+
+/* Counted instructions since the last event must agree, too. An ecall does not retire (priv. 3.3.1); T0 may have counted it. */
+static bool same_count(struct bench *b, unsigned i, const struct event *events, const struct event *e, uint64_t *last)
+{
+    uint64_t t0 = events[i].icount - (i ? events[i - 1].icount : b->icount_start), t1 = e->icount - *last;
+    *last = e->icount;
+    bool ecall = e->kind == EVENT_END || e->kind == EVENT_SYSCALL;
+    return t0 == t1 || (ecall && t0 == t1 + 1) || differ(b, "instructions", i, t0, t1);
 }
 
 static bool follow(struct bench *b, const struct gen_program *p, gva_t at,
@@ -280,11 +290,14 @@ static bool follow(struct bench *b, const struct gen_program *p, gva_t at,
     memcpy(b->t1.data, b->initial, GEN_DATA_BYTES);
     struct cpu_regs regs = start_regs(p, at);
     cpu_regs_load(v, &regs);
+    uint64_t count = v->icount;
     for (unsigned i = 0; i < n; i++) {
         if (i && !skip(v, p, at))
             return differ(b, "pc to go on from", i, events[i - 1].regs.pc, v->pc);
         struct event e = observe(v, step_t1(b, at + p->bytes));
         if (!same_event(b, i, &events[i], &e))
+            return false;
+        if (b->count_insns && !same_count(b, i, events, &e, &count))
             return false;
     }
     return same_memory(b);

@@ -21,6 +21,7 @@ struct event {
     enum event_kind kind;
     struct cpu_regs regs;
     struct cpu_trap trap;
+    uint64_t icount;
 };
 
 struct side {
@@ -36,7 +37,8 @@ struct bench {
     struct run_space *space;
     struct run_vcpu *rv;
     uint8_t initial[GEN_DATA_BYTES + GEN_READONLY_BYTES];
-    bool mapped;
+    bool mapped, count_insns;
+    uint64_t icount_start;
     uint64_t *coverage; /* by form, or NULL: executed by T0, hence by T1 */
     uint64_t insns, runaways, events[4];
     /* what the last difference was */
