@@ -77,12 +77,12 @@ static struct rig rig_new_bits(const struct run_config *config, uint32_t window_
     return r;
 }
 
-static struct rig rig_new(const struct run_config *config)
+UNUSED static struct rig rig_new(const struct run_config *config)
 {
     return rig_new_bits(config, 36);
 }
 
-static void rig_free(struct rig *r)
+UNUSED static void rig_free(struct rig *r)
 {
     run_vcpu_free(r->rv);
     run_space_free(r->space);
@@ -91,7 +91,7 @@ static void rig_free(struct rig *r)
     mem_pool_free(r->pool);
 }
 
-static void poke(struct mem_space *m, gva_t a, const uint32_t *words, size_t count)
+UNUSED static void poke(struct mem_space *m, gva_t a, const uint32_t *words, size_t count)
 {
     assert_true(mem_copy_out(m, a, words, count * 4));
 }
@@ -105,13 +105,13 @@ static struct cpu_regs fresh_regs(gva_t pc)
     return regs;
 }
 
-static void start(struct rig *r, gva_t pc)
+UNUSED static void start(struct rig *r, gva_t pc)
 {
     struct cpu_regs regs = fresh_regs(pc);
     cpu_regs_load(r->v, &regs);
 }
 
-static uint64_t peek64(struct mem_space *m, gva_t a)
+UNUSED static uint64_t peek64(struct mem_space *m, gva_t a)
 {
     uint64_t x = 0;
     assert_true(mem_copy_in(m, &x, a, 8));
