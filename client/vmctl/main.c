@@ -6,12 +6,11 @@
 
 int main(int argc, char **argv)
 {
-    struct ctl_args a;
+    struct ctl_args a = {0};
     int code;
     signal(SIGPIPE, SIG_IGN);
-    if (ctl_parse(argc, argv, &a, &code))
-        return code;
-    code = a.command->run(&a);
+    if (!ctl_parse(argc, argv, &a, &code))
+        code = a.command->run(&a);
     free(a.given);
     free(a.pos);
     return code;

@@ -157,7 +157,7 @@ static int run(struct vm *vm)
     } else if (!strcmp(what, "signal")) {
         vm->signo = atoi(vm->argv[1]);
     } else if (!strcmp(what, "crash")) {
-        raise(SIGSEGV);
+        raise(SIGKILL); /* SIGSEGV would be a sanitizer's */
     } else if (!strcmp(what, "nonsense")) {
         uint8_t junk[512];
         os_random(junk, sizeof junk);

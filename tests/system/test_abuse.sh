@@ -2,6 +2,7 @@
 # Clients that misbehave (abuse.c).
 . "$(dirname "$0")/lib.sh"
 fake_image
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}:quarantine_size_mb=1 # memory is measured
 start_daemon
 timeout -s KILL 100 "$BUILD/tests/bin/system-abuse" >"$dir/abuse" 2>&1 || {
     fail "abuse"

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Many guests, created, run and removed: nothing is left, and it is quick.
+. "$(dirname "$0")/lib.sh"
+fake_image
+start_daemon
+for _ in $(seq 20); do guest --rm echo x; done
+run version
+before=$(ls /proc/$daemon/fd | wc -l)
+worker=$(pgrep -P $daemon | head -1)
+before_worker=$(ls /proc/$worker/fd | wc -l)
+"$BUILD/tests/bin/system-latency" "$vmctl" run --rm -n --image fake echo x >"$dir/latency" || fail "200 runs"
+say "vmctl run of a stub guest, ms: median, p99, worst: $(cat "$dir/latency")"
+# 12 at a time, ended in every way
+for round in $(seq 8); do
+    for what in "echo x" "exit 3" "sleep" "spin" "flood 100000" "signal 9" "missing" "limit" "cat" "err y" "sleep" "spin"; do
+        timeout -s KILL 20 "$vmctl" run --image fake --rm --timeout 0.3 $what </dev/null >/dev/null 2>&1 &
+        clients="${clients-} $!"
+    done
+    wait $clients
+    clients=
+done
+eventually sh -c "[ -z \"\$($vmctl ps -aq)\" ]" || fail "all guests are gone: $("$vmctl" ps -a)"
+eventually sh -c "[ \$(ls /proc/$daemon/fd | wc -l) -le $((before + 4)) ]" || fail "descriptors of the daemon: $before, $(ls /proc/$daemon/fd | wc -l)"
+kill -0 $worker || fail "the worker lives"
+[ "$(ls /proc/$worker/fd | wc -l)" -le $before_worker ] || fail "descriptors of the worker"
+[ "$(ls /proc/$worker/task | wc -l)" -le 2 ] || fail "threads of the worker: $(ls /proc/$worker/task | wc -l)"
+finish
