@@ -84,7 +84,7 @@ bool mem_check(struct mem_space *s)
              ((m->prot & MEM_X) && !(m->flags & MEM_SHARED) && (!m->object || m->wrote));
     }
     ok = ok && mapped == s->mapped_bytes && exec == s->exec_maps && check_host(&v) &&
-         v.host_maps <= cost_of(s);
+         v.host_maps <= cost_of(s) && cost_of(s) <= s->pool->host_maps;
     pool_unlock(s->pool);
     return ok;
 }
