@@ -195,6 +195,8 @@ static void leave_at(struct x64_ctx *x, enum cpu_exit why, gva_t pc)
 static void one(struct x64_ctx *x, const struct ir_op *o)
 {
     uint8_t flag_reg = x->flag_reg;
+    if (o == x->skip)
+        return;
     switch (o->op) {
     case IR_LD:
     case IR_ST:
@@ -351,6 +353,7 @@ static bool begin(struct x64_ctx *x, const struct host_options *o, const struct 
     x->sp_slack = 0;
     x->boxed = 0;
     x->flag_reg = IR_NONE;
+    x->skip = NULL;
     x->uncounted = 0;
     x->cold_count = 0;
     c->exit_count = c->map_count = 0;

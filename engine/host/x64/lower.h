@@ -54,6 +54,7 @@ enum x64_cold_kind {
     X64_COLD_DIVU,
     X64_COLD_NAN,     /* a: register, b: size */
     X64_COLD_FMA_NAN, /* the same; c: index of the op */
+    X64_COLD_MXCSR,   /* MXCSR again from scratch[0] */
     X64_COLD_MINMAX,  /* a, b: operands, c: result; count: max | size */
     X64_COLD_U64,     /* a: general register, b: size, c: result */
 };
@@ -90,6 +91,7 @@ struct x64_ctx {
     uint64_t boxed;   /* f registers known to hold a boxed binary32 */
     uint8_t flag_reg; /* host flags: cc says flag_reg != 0; IR_NONE */
     uint8_t flag_cc;
+    const struct ir_op *skip; /* an op that the one before it took care of */
     uint32_t last_off; /* where the last instruction starts (for padding) */
     unsigned uncounted;
     unsigned cold_count;

@@ -338,6 +338,25 @@ static void fsgn(struct x64_ctx *x, const struct ir_op *o)
     finish(x, o->dst, d, !w);
 }
 
+/* frflags t; flt; fsflags t: how compilers compare without a signal. Only NaNs raise anything, so the flags are put
+ * back out of line, from where the read left them. */
+static bool keeps_flags(const struct x64_ctx *x, const struct ir_op *o)
+{
+    const struct ir_op *before = o - 1, *after = o + 1;
+    return o > x->b->ops && before->op == IR_FCSR && before->kind == IR_CSR_FFLAGS &&
+           after->op == IR_FCSR && after->kind == (IR_CSR_FFLAGS | IR_CSR_WRITE) &&
+           after->dst == IR_NONE && after->a < IR_F0 && after->a == before->dst &&
+           after->a != o->dst;
+}
+
+static void quiet(struct x64_ctx *x, const struct ir_op *o)
+{
+    if (!keeps_flags(x, o))
+        return;
+    x64_cold_add(x, X64_COLD_MXCSR, x64_jcc32(&x->e, X64_CC_P))->back = x64_here(&x->e);
+    x->skip = o + 1;
+}
+
 static void fcmp(struct x64_ctx *x, const struct ir_op *o)
 {
     struct x64_em *e = &x->e;
@@ -347,6 +366,7 @@ static void fcmp(struct x64_ctx *x, const struct ir_op *o)
     x64_take(x, RAX);
     if (o->kind == IR_FEQ) {
         f2(x, w ? X64_UCOMISD : X64_UCOMISS, source(x, o->a, x->xs0), loc(x, o->b));
+        quiet(x, o);
         x64_take(x, RDX);
         x64_setcc(e, X64_CC_NP, RAX);
         x64_setcc(e, X64_CC_E, RDX);
@@ -356,6 +376,7 @@ static void fcmp(struct x64_ctx *x, const struct ir_op *o)
         x64_test_imm8(e, RAX, 1);
     } else { /* b above a; unordered is below */
         f2(x, w ? X64_COMISD : X64_COMISS, source(x, o->b, x->xs0), loc(x, o->a));
+        quiet(x, o);
         x->flag_cc = o->kind == IR_FLT ? X64_CC_A : X64_CC_AE;
         x64_setcc(e, x->flag_cc, RAX);
     }
@@ -743,6 +764,10 @@ void x64_cold_fp(struct x64_ctx *x, const struct x64_cold *k)
         break;
     case X64_COLD_FMA_NAN:
         cold_fma(x, k);
+        x64_jmp_to(&x->e, k->back);
+        break;
+    case X64_COLD_MXCSR:
+        mxcsr(x, true, SCRATCH(0));
         x64_jmp_to(&x->e, k->back);
         break;
     case X64_COLD_MINMAX:
