@@ -1,6 +1,7 @@
 /* vmd-worker: started by vmd with its socket as descriptor 3; not for people. */
 #include "daemon/worker/worker.h"
 #include "engine/base/log.h"
+#include "engine/vm/vm.h"
 #include "proto/channel.h"
 
 #include <fcntl.h>
@@ -22,7 +23,7 @@ int main(void)
     fcntl(PB_CHILD_FD, F_SETFD, FD_CLOEXEC);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* ^C at the terminal of a vmd in the foreground is for vmd */
-    if (wk_run(PB_CHILD_FD, &err)) {
+    if (vm_process_init(&err) || wk_run(PB_CHILD_FD, &err)) {
         log_error("%s", err.text);
         return 1;
     }

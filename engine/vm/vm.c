@@ -44,6 +44,16 @@ static res_code_t once_result;
 static void process_init(void)
 {
     once_result = run_process_init(&once_err);
+    if (once_result == OK)
+        once_result = mem_process_init(&once_err);
+}
+
+res_code_t vm_process_init(struct err *err)
+{
+    pthread_once(&once, process_init);
+    if (once_result != OK && err)
+        *err = once_err;
+    return once_result;
 }
 
 /* Guest thread, lx.lock held: only wakes. */
@@ -144,13 +154,7 @@ static struct lx_config lx_config_from(struct vm *vm, const struct vm_config *c)
 /* Everything of an instance but its lx, which is made or loaded. */
 static res_t prepare(const struct vm_config *c, const struct vm_callbacks *cb, struct vm **out, struct err *err)
 {
-    pthread_once(&once, process_init);
-    if (once_result != OK) {
-        if (err)
-            *err = once_err;
-        return FAIL;
-    }
-    if (check_config(c, err) != OK)
+    if (vm_process_init(err) != OK || check_config(c, err) != OK)
         return FAIL;
     struct vm *vm = calloc(1, sizeof *vm);
     if (!vm)

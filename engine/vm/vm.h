@@ -76,6 +76,10 @@ struct vm_callbacks {
     void (*ended)(void *ctx);   /* state became VM_ENDED; console output may still be unread */
 };
 
+/* What the process needs once: fault handlers, the page map. vm_create does it too; a worker calls it before it hears
+ * the first message, so that afterwards it opens nothing and handles no signal anew. */
+res_t vm_process_init(struct err *err);
+
 /* Fails: ERR_BAD_IMAGE, ERR_NOT_FOUND (program), ERR_BAD_ELF, ERR_INVALID, ERR_NO_MEMORY. */
 res_t vm_create(const struct vm_config *config, const struct vm_callbacks *cb, struct vm **vm, struct err *err);
 res_t vm_start(struct vm *vm, struct err *err);

@@ -202,6 +202,12 @@ static void *vm_main(void *arg)
     return NULL;
 }
 
+res_code_t vm_process_init(struct err *err)
+{
+    (void)err;
+    return OK;
+}
+
 res_t vm_create(const struct vm_config *config, const struct vm_callbacks *cb, struct vm **out,
                 struct err *err)
 {
