@@ -5,8 +5,9 @@
 #include <string.h>
 
 /* ---- side table ----
- * One record per group, in order: LEB128 of (host bytes since the last << 2 | counted << 1 | lent), then of guest bytes
- * since the last, zigzag; then, if lent, 1 + the register's number; then, if counted, the instructions not yet counted. */
+ * One record per group, in order: LEB128 of (host bytes since the last << 3 | fix-up << 2 | counted << 1 | lent), then of
+ * guest bytes since the last, zigzag; then, if lent, 1 + the register's number; then, if counted, the instructions not yet
+ * counted; then, if there is a fix-up, LEB128 of its offset. */
 
 static unsigned put_leb(uint8_t *p, uint32_t x)
 {
@@ -28,7 +29,7 @@ static uint32_t get_leb(const uint8_t **p)
     }
 }
 
-#define MAP_RECORD_MAX 12u
+#define MAP_RECORD_MAX 16u
 
 static uint32_t pack_map(const struct host_code *code, uint8_t *p)
 {
@@ -38,12 +39,15 @@ static uint32_t pack_map(const struct host_code *code, uint8_t *p)
         ASSERT(m->host_off >= host);
         int32_t step = (int32_t)(m->pc_off - pc);
         n += put_leb(p + n,
-                     (m->host_off - host) << 2 | (m->uncounted != 0) << 1 | (m->borrowed != 0));
+                     (m->host_off - host) << 3 | (m->fixup != 0) << 2 | (m->uncounted != 0) << 1 |
+                         (m->borrowed != 0));
         n += put_leb(p + n, (uint32_t)step << 1 ^ (uint32_t)(step >> 31));
         if (m->borrowed)
             p[n++] = m->borrowed;
         if (m->uncounted)
             p[n++] = m->uncounted;
+        if (m->fixup)
+            n += put_leb(p + n, m->fixup);
         host = m->host_off;
         pc = m->pc_off;
     }
@@ -58,11 +62,12 @@ struct cc_place cc_block_place(const struct cc_block *b, uint32_t off)
     while (p < end) {
         uint32_t first = get_leb(&p), zigzag = get_leb(&p);
         unsigned lent = first & 1 ? *p++ : 0, uncounted = first & 2 ? *p++ : 0;
-        host += first >> 2;
+        unsigned fixup = first & 4 ? get_leb(&p) : 0;
+        host += first >> 3;
         pc += (zigzag >> 1) ^ -(zigzag & 1);
         if (host > want)
             break;
-        found = (struct cc_place){b->pc + pc, lent, uncounted};
+        found = (struct cc_place){b->pc + pc, lent, uncounted, fixup};
     }
     return found;
 }

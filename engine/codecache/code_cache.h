@@ -228,6 +228,7 @@ struct cc_place {
     gva_t pc;           /* of its first guest instruction */
     unsigned borrowed;  /* as in struct host_pcmap */
     unsigned uncounted; /* as in struct host_pcmap */
+    unsigned fixup;     /* as in struct host_pcmap */
 };
 struct cc_place cc_block_place(const struct cc_block *b, uint32_t off);
 /* Make the exit at site_off (as v->exit_site gave it) lead straight to b, if both still live in one space. */

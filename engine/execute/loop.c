@@ -63,7 +63,7 @@ static void settle(struct go *g)
 {
     struct run_vcpu *rv = g->rv;
     enum run_mode mode = g->v->frm > 3 ? RUN_MODE_SOFT : RUN_MODE_HARD;
-    if (unlikely(rv->seen_space != g->s || rv->seen_mode != mode ||
+    if (unlikely(rv->seen_id != g->s->id || rv->seen_mode != mode ||
                  rv->seen_generation != atomic_load(&g->s->generation) || !rv->code))
         run_space_settle(rv, g->s, mode);
 }
@@ -167,6 +167,8 @@ static enum cpu_exit fault(struct go *g)
     if (at.borrowed)
         v->r[at.borrowed - 1] = v->borrowed;
     v->icount += at.uncounted;
+    if (at.fixup)
+        enter(rv, cc_host(c, b->host_off + at.fixup));
     gva_t a = v->fault_addr - (uintptr_t)v->window;
     if (mem_fault(g->s->mem, a, v->fault_is_write) == MEM_FAULT_RETRY)
         return interpret(rv, UINT64_MAX, true); /* to the next place that blocks start at */

@@ -47,7 +47,8 @@ struct host_pcmap {
     uint8_t uncounted; /* with host_options.count: instructions of the block executed before this one that icount
                           does not hold yet; a fault here adds them */
     uint8_t borrowed;  /* 0, or 1 + number of the r[] whose host register is lent out here; the real value is in v->borrowed */
-    uint8_t spare[2];
+    uint16_t fixup;    /* 0, or offset from the block's start of code that brings registers up to date which the block had
+                          put off, and leaves: to be entered once after a fault here, before anything looks at them */
 };
 
 /* In: w, w_bytes, cache_off, arena. Out: the rest; exits and map live in the arena. */
