@@ -46,7 +46,7 @@ struct run_vcpu {
     _Atomic(struct run_space *) in; /* set while inside run_go */
 
     /* what the loop works with; valid while seen_* say so */
-    struct run_space *seen_space;
+    uint64_t seen_id; /* of the run_space: another may come to lie where it lay */
     uint64_t seen_generation;
     enum run_mode seen_mode;
     struct cc_space *code; /* pinned; NULL: none could be had, T0 only */
@@ -60,6 +60,7 @@ struct run_gone {
 #define RUN_GONE_MAX 32
 
 struct run_space {
+    uint64_t id; /* never used twice */
     struct run_engine *engine;
     struct mem_space *mem;
     struct host_options options[RUN_MODE_COUNT];

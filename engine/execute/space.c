@@ -191,7 +191,7 @@ static void settle(struct run_space *s, enum run_mode m)
     if (install(s, m, other))
         return;
     /* A space of its own, under a key that no other process makes. */
-    uint64_t own = (uintptr_t)s;
+    uint64_t own = s->id;
     if (cc_space_open(xl_cache(s->engine->xl), &own, sizeof own, &other, NULL, NULL) != OK)
         return;
     cc_retire_range(other, 0, UINT64_MAX); /* what it holds from before was not kept up to date */
@@ -209,7 +209,7 @@ void run_space_settle(struct run_vcpu *rv, struct run_space *s, enum run_mode m)
         settle(s, m);
     rv->code = s->code[m];
     rv->jt = cc_pin(rv->ct, rv->code); /* before another vCPU can put the space */
-    rv->seen_space = s;
+    rv->seen_id = s->id;
     rv->seen_generation = generation;
     rv->seen_mode = m;
     pthread_mutex_unlock(&s->change);
@@ -299,6 +299,8 @@ static struct run_space *make(struct run_engine *e, struct mem_space *m, struct 
         err_set(err, ERR_NO_MEMORY, "code of an address space");
         return NULL;
     }
+    static _Atomic uint64_t ids;
+    s->id = atomic_fetch_add(&ids, 1) + 1;
     s->engine = e;
     s->mem = mem_space_get(m);
     pthread_mutex_init(&s->change, NULL);

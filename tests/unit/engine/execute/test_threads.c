@@ -1,18 +1,19 @@
 // links: engine/execute engine/guest/riscv engine/host/x64 engine/memory engine/base
-/*
- * Four vCPUs in one address space with a tiny code cache. Under ThreadSanitizer with the interpreter, whose every access it
- * sees; translated code it does not.
- */
+/* Four vCPUs in one address space with a tiny code cache; with the interpreter too, whose accesses ThreadSanitizer sees. */
 #include "tests/unit/engine/execute/rig.h"
 
 #define VCPUS 4
 #if defined(__SANITIZE_THREAD__)
-#define INTERPRETED true
 #define REPETITIONS 10
 #else
-#define INTERPRETED false
 #define REPETITIONS 100
 #endif
+static const bool t0_only = true;
+
+static unsigned repetitions(void **state)
+{
+    return *state == &t0_only ? 10 : REPETITIONS;
+}
 
 struct party {
     struct rig rig;                 /* its vCPU is the first */
@@ -29,16 +30,16 @@ struct guest {
     pthread_t thread;
 };
 
-static struct party *party_new(uint64_t cache_bytes, uint32_t arena_bytes)
+static struct party *party_new(void **state)
 {
     struct party *p = calloc(1, sizeof *p);
     struct run_config c = rig_config();
     struct err err;
-    c.cache_bytes = cache_bytes;
-    c.arena_bytes = arena_bytes;
+    c.cache_bytes = 65536;
+    c.arena_bytes = 8192;
     c.vcpu_count = VCPUS + 1;
     c.t1_threshold = 1;
-    c.no_translate = INTERPRETED;
+    c.no_translate = *state == &t0_only;
     p->rig = rig_new(&c);
     p->rv[0] = p->rig.rv;
     for (unsigned i = 1; i <= VCPUS; i++)
@@ -118,11 +119,10 @@ static void kick_all(struct party *p, unsigned turn)
 
 static void counters_add_up(void **state)
 {
-    (void)state;
     const uint64_t each = 2000;
-    struct party *p = party_new(65536, 8192);
+    struct party *p = party_new(state);
     poke_counters(p->rig.mem);
-    for (uint64_t i = 1; i <= REPETITIONS; i++) {
+    for (uint64_t i = 1; i <= repetitions(state); i++) {
         run_party(p, CODE, each, kick_all);
         assert_int_equal(peek64(p->rig.mem, DATA), i * each * VCPUS);
         assert_int_equal(peek64(p->rig.mem, DATA + 64), i * each * VCPUS);
@@ -164,17 +164,16 @@ static void storm(struct party *p, unsigned turn)
 
 static void blocks_are_chained_and_retired_under_a_flush_storm(void **state)
 {
-    (void)state;
     const uint64_t rounds = 20;
-    struct party *p = party_new(65536, 8192);
+    struct party *p = party_new(state);
     poke_ring(p->rig.mem);
     uint64_t expected = (rounds - 1) * RING + 1;
     assert_true(mem_copy_out(p->rig.mem, DATA + 256, &expected, 8));
-    for (unsigned i = 0; i < REPETITIONS; i++)
+    for (unsigned i = 0; i < repetitions(state); i++)
         run_party(p, CODE + 16, rounds, storm);
     struct run_stats st;
     run_engine_stats(p->rig.engine, &st);
-    if (!INTERPRETED)
+    if (*state != &t0_only)
         assert_true(st.evictions > 0 && st.retired > 1000 && st.chained > 1000);
     party_free(p);
 }
@@ -201,10 +200,9 @@ static void patch(struct party *p, unsigned turn)
 
 static void code_patched_by_another_is_seen_after_riscv_flush_icache(void **state)
 {
-    (void)state;
-    struct party *p = party_new(65536, 8192);
+    struct party *p = party_new(state);
     poke_readers(p->rig.mem);
-    for (unsigned i = 0; i < REPETITIONS / 2; i++) {
+    for (unsigned i = 0; i < repetitions(state) / 2; i++) {
         uint64_t zero = 0;
         assert_true(mem_copy_out(p->rig.mem, DATA, &zero, 8));
         run_party(p, CODE + 0x800, 20000, patch);
@@ -225,23 +223,28 @@ static void remap(struct party *p, unsigned turn)
 
 static void mappings_change_while_others_run(void **state)
 {
-    (void)state;
-    struct party *p = party_new(65536, 8192);
+    struct party *p = party_new(state);
     poke_counters(p->rig.mem);
-    for (uint64_t i = 1; i <= REPETITIONS / 5; i++) {
+    for (uint64_t i = 1; i <= repetitions(state) / 5; i++) {
         run_party(p, CODE, 2000, remap);
         assert_int_equal(peek64(p->rig.mem, DATA), i * 2000 * VCPUS);
     }
     party_free(p);
 }
 
+#define BOTH(f)                                                        \
+    {#f " (interpreter)", f, NULL, NULL, (void *)(uintptr_t)&t0_only}, \
+    {                                                                  \
+#f " (translator)", f, NULL, NULL, NULL                        \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counters_add_up),
-        cmocka_unit_test(blocks_are_chained_and_retired_under_a_flush_storm),
-        cmocka_unit_test(code_patched_by_another_is_seen_after_riscv_flush_icache),
-        cmocka_unit_test(mappings_change_while_others_run),
+        BOTH(counters_add_up),
+        BOTH(blocks_are_chained_and_retired_under_a_flush_storm),
+        BOTH(code_patched_by_another_is_seen_after_riscv_flush_icache),
+        BOTH(mappings_change_while_others_run),
     };
     keep_our_handlers();
     return cmocka_run_group_tests(tests, NULL, NULL);
