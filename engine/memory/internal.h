@@ -26,7 +26,8 @@
 #define PIECE ((uint64_t)4 << 20)       /* of a host call made for a guest */
 #define OBJECT_BITS 36                  /* capacity of a memory object */
 #define OBJECT_BYTES ((uint64_t)1 << OBJECT_BITS)
-#define STACK_CHARGE ((uint64_t)256 << 10)
+#define STACK_CHARGE ((uint64_t)256 << 10) /* for the one stack of a space */
+#define STACK_MAX ((uint64_t)8 << 20)
 #define HOT_COUNT 8
 
 /* Host mappings, counted from above: a map and the gap below it; the part of a map beyond its file; the two
@@ -127,6 +128,8 @@ struct mem_space {
     struct map *root;
     size_t count;
     uint64_t mapped_bytes, exec_maps;
+    uint64_t
+        stack_bytes; /* what MEM_STACK was granted for, until the space is cleared: once, or a guest has memory for nothing */
     struct mem_hooks hooks;
     struct page_set watch;
     uint64_t *dirty;

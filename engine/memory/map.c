@@ -151,6 +151,8 @@ int64_t mem_map_locked(struct mem_space *s, gva_t addr, uint64_t len, int prot, 
     bool replaces = there && there->start < end;
     if (replaces && (flags & MEM_NOREPLACE))
         return -EEXIST;
+    if ((flags & MEM_STACK) && (s->stack_bytes || !(flags & MEM_GROWSDOWN) || len > STACK_MAX))
+        flags &= ~MEM_STACK;
     struct map *m = mem_map_record(s, addr, end, prot, flags, o, offset, name);
     if (!m)
         return -ENOMEM;
@@ -173,6 +175,8 @@ int64_t mem_map_locked(struct mem_space *s, gva_t addr, uint64_t len, int prot, 
             mem_exec_changed_locked(s);
         return -ENOMEM;
     }
+    if (flags & MEM_STACK)
+        s->stack_bytes = len;
     mem_map_merge_locked(m);
     if (exec)
         mem_exec_changed_locked(s);
@@ -234,7 +238,7 @@ static struct change plan_protect(struct mem_space *s, gva_t lo, gva_t hi, int p
             return c;
         }
         bool shared = m->flags & MEM_SHARED;
-        if ((prot & MEM_W) && shared && m->object->image) {
+        if ((prot & MEM_W) && shared && (m->object->image || (m->flags & MEM_NOWRITE))) {
             c.rc = -EACCES;
             return c;
         }

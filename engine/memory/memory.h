@@ -40,8 +40,8 @@ enum mem_flag {
     MEM_NOREPLACE = 4,   /* at this address, or -EEXIST */
     MEM_GROWSDOWN = 8,   /* accepted; stacks are given their whole limit at once */
     MEM_NORESERVE = 16,  /* not counted as committed until made writable */
-    /* The process's own stack, of at most 8 MiB: counted as 256 KiB, as most of it is never touched. Never taken from a
-     * guest's flags, or a guest has memory for nothing. */
+    /* With GROWSDOWN, the first time in a space, at most 8 MiB: the process's own stack, counted as 256 KiB, as most of it is never
+     * touched. Otherwise it means nothing (so it may come from a guest's flags). */
     MEM_STACK = 32,
     MEM_NOWRITE = 64,    /* kept for the owner: a shared map that may never become writable (the file was opened read-only) */
 };

@@ -147,6 +147,11 @@ static res_code_t load_map(struct loading *c, struct err *err)
     CLEANUP(free_ptr) char *text = snap_get_str(r, 4096);
     struct mem_object *o = id && !r->failed ? c->object_by_id(c->ctx, id) : NULL;
     bool shared = flags & MEM_SHARED;
+    if (flags & MEM_STACK) {
+        s->stack_bytes += hi - lo;
+        if (s->stack_bytes > STACK_MAX || hi - lo > STACK_MAX)
+            snap_refuse(r, "stacks of more than %llu bytes", (unsigned long long)STACK_MAX);
+    }
     if (lo < c->at || hi <= lo || (lo | hi | offset) % PAGE_SIZE || !mem_range_ok(s, lo, hi - lo) ||
         offset > INT64_MAX - (hi - lo) || (flags & ~FLAGS_KEPT) || (shared && wrote))
         snap_refuse(r, "the map at 0x%llx is out of its place", (unsigned long long)lo);

@@ -223,6 +223,7 @@ static void clear_locked(struct mem_space *s)
     mem_pages_fini(&s->watch);
     s->dirty_len = 0;
     s->dirty_all = false;
+    s->stack_bytes = 0;
     atomic_store_explicit(&s->dirty_any, false, memory_order_release);
 }
 
@@ -398,6 +399,7 @@ static int fork_locked(struct mem_space *parent, struct mem_space *child)
         memcpy(child->dirty, parent->dirty, parent->dirty_len * sizeof *child->dirty);
         child->dirty_len = child->dirty_cap = parent->dirty_len;
     }
+    child->stack_bytes = parent->stack_bytes;
     child->dirty_all = parent->dirty_all;
     atomic_store(&child->dirty_any, atomic_load(&parent->dirty_any));
     if (child->watch.len)

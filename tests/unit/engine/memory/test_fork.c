@@ -115,6 +115,15 @@ static void a_stack_is_counted_as_what_it_usually_is(void **state)
         assert_int_equal(mem_space_fork(f->s, &child[i]), 0);
     for (int i = 0; i < 20; i++)
         mem_space_put(child[i]);
+    /* Once, not again and again. */
+    uint64_t before = mem_pool_committed_bytes(f->pool);
+    assert_int_equal(before, 256 << 10);
+    assert_int_equal(mem_unmap(f->s, 0x10000000, 8 * MIB), 0);
+    at(f->s, 0x10000000, 8 * MIB, RW, MEM_STACK | MEM_GROWSDOWN, NULL, 0);
+    assert_int_equal(mem_pool_committed_bytes(f->pool), 8 * MIB);
+    mem_space_clear(f->s); /* execve */
+    at(f->s, 0x10000000, 8 * MIB, RW, MEM_STACK | MEM_GROWSDOWN, NULL, 0);
+    assert_int_equal(mem_pool_committed_bytes(f->pool), 256 << 10);
     fix_free(f);
 }
 
