@@ -1,5 +1,7 @@
-/* tests/system/latency.c PROGRAM ARGS...: run it 200 times; print the wall time of a run in milliseconds: median,
- * p99, worst. Of its own so that no shell is measured. */
+/*
+ * tests/system/latency.c [-p COMMAND] PROGRAM ARGS...: run it 200 times, each after COMMAND (a shell's, not timed);
+ * print the wall time of a run in milliseconds: median, p99, worst. Of its own so that no shell is measured.
+ */
 #include "engine/base/base.h"
 #include "engine/base/os.h"
 
@@ -22,6 +24,12 @@ int main(int argc, char **argv)
     static uint64_t ns[RUNS];
     extern char **environ;
     posix_spawn_file_actions_t files;
+    const char *prepare = NULL;
+    if (argc > 3 && argv[1][0] == '-' && argv[1][1] == 'p') {
+        prepare = argv[2];
+        argv += 2;
+        argc -= 2;
+    }
     if (argc < 2)
         return 2;
     posix_spawn_file_actions_init(&files);
@@ -30,6 +38,10 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < RUNS; i++) {
         pid_t pid;
         int status;
+        if (prepare && system(prepare)) {
+            fprintf(stderr, "latency: %s failed\n", prepare);
+            return 1;
+        }
         uint64_t began = os_now_ns();
         if (posix_spawn(&pid, argv[1], &files, NULL, argv + 1, environ) ||
             waitpid(pid, &status, 0) < 0 || status) {

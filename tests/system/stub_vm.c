@@ -146,10 +146,10 @@ static int run(struct vm *vm)
         char line[1024];
         for (size_t i = 0; i < sizeof line; i++)
             line[i] = (char)('a' + i % 26);
-        for (; n > 0; n -= (long)sizeof line)
+        for (; n > 0 && !told_to_end(vm); n -= (long)sizeof line)
             put(vm, 1, line, (size_t)MIN(n, (long)sizeof line));
     } else if (!strcmp(what, "alternate")) {
-        for (long i = 0, n = atol(vm->argv[1]); i < n; i++) {
+        for (long i = 0, n = atol(vm->argv[1]); i < n && !told_to_end(vm); i++) {
             put(vm, 1 + (int)(i & 1), i & 1 ? "e" : "o", 1);
             if (i % 16 == 0)
                 usleep(1);

@@ -10,6 +10,11 @@ worker=$(pgrep -P $daemon | head -1)
 before_worker=$(ls /proc/$worker/fd | wc -l)
 "$BUILD/tests/bin/system-latency" "$vmctl" run --rm -n --image fake echo x >"$dir/latency" || fail "200 runs"
 say "vmctl run of a stub guest, ms: median, p99, worst: $(cat "$dir/latency")"
+for i in 1 2 3; do guest -d --name other$i flood 1000000000000; done
+"$BUILD/tests/bin/system-latency" -p "$vmctl run -d --rm --name victim --image fake spin >/dev/null" "$vmctl" kill victim \
+    >"$dir/latency" || fail "200 kills"
+say "vmctl kill beside three that write, ms: median, p99, worst: $(cat "$dir/latency")"
+run rm -f other1 other2 other3
 # 12 at a time, ended in every way
 for round in $(seq 8); do
     for what in "echo x" "exit 3" "sleep" "spin" "flood 100000" "signal 9" "missing" "limit" "cat" "err y" "sleep" "spin"; do
