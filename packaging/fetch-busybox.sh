@@ -1,5 +1,6 @@
 #!/bin/sh
-# fetch-busybox.sh DIR - make DIR a small riscv64 root file system of Debian's busybox-static.
+# fetch-busybox.sh DIR [ARCH] - make DIR a small root file system of Debian's busybox-static, for riscv64 unless told otherwise
+# (the tests compare with the same version built for this machine).
 #
 # The package comes from the trixie archive of the Debian mirror that this machine already uses, by apt with a
 # private configuration (own sources, state and cache; the archive's signature is checked against Debian's
@@ -9,8 +10,9 @@ set -eu
 
 die() { echo "fetch-busybox: $*" >&2; exit 1; }
 
-[ $# -eq 1 ] || { echo "usage: fetch-busybox.sh DIR" >&2; exit 2; }
+[ $# -eq 1 ] || [ $# -eq 2 ] || { echo "usage: fetch-busybox.sh DIR [ARCH]" >&2; exit 2; }
 dir=$1
+arch=${2:-riscv64}
 [ ! -e "$dir/bin/busybox" ] || exit 0
 [ ! -e "$dir" ] || die "$dir exists, but holds no bin/busybox: remove it and try again"
 
@@ -44,14 +46,14 @@ fetch_from() {
     mkdir -p "$tmp/apt/state/lists/partial" "$tmp/apt/cache/archives/partial" "$tmp/apt/empty" "$tmp/deb"
     : >"$tmp/apt/status"
     : >"$tmp/apt/none"
-    echo "deb [arch=riscv64 signed-by=$keyring] $1 trixie main" >"$tmp/apt/sources.list"
+    echo "deb [arch=$arch signed-by=$keyring] $1 trixie main" >"$tmp/apt/sources.list"
     cat >"$tmp/apt.conf" <<CONF
 #clear APT::Architectures;
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
-APT::Architecture "riscv64";
-APT::Architectures { "riscv64"; };
+APT::Architecture "$arch";
+APT::Architectures { "$arch"; };
 APT::Get::AllowUnauthenticated "false";
 Acquire::AllowInsecureRepositories "false";
 Acquire::Languages "none";
@@ -76,7 +78,7 @@ got=no
 list=$(mirrors)
 [ -n "$list" ] || die "this machine's apt sources name no Debian mirror (a URI that ends in /debian)"
 for mirror in $list; do
-    echo "fetch-busybox: Debian trixie riscv64 busybox-static from $mirror" >&2
+    echo "fetch-busybox: Debian trixie $arch busybox-static from $mirror" >&2
     if fetch_from "$mirror"; then
         got=yes
         break
@@ -85,7 +87,7 @@ for mirror in $list; do
 done
 [ $got = yes ] || die "no mirror gave the package"
 
-dpkg-deb -x "$tmp"/deb/busybox-static_*_riscv64.deb "$tmp/x"
+dpkg-deb -x "$tmp"/deb/busybox-static_*_"$arch".deb "$tmp/x"
 for bb in "$tmp/x/usr/bin/busybox" "$tmp/x/bin/busybox"; do
     [ ! -f "$bb" ] || break
 done
