@@ -47,17 +47,11 @@ if [ ! -f build/build.ninja ]; then
     cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DVV_TESTS=OFF >/dev/null
 fi
 cmake --build build --target vmd vmd-worker vmd-import vmctl -- --quiet
+exec </dev/null # vmctl run passes standard input on
 
 if ! $vmctl ps >/dev/null 2>&1; then
     say "Starting vmd"
-    mkdir -p "$cache"
-    setsid build/bin/vmd >"$cache/vmd.log" 2>&1 </dev/null &
-    n=0
-    until $vmctl ps >/dev/null 2>&1; do
-        n=$((n + 1))
-        [ $n -lt 50 ] || { tail -n 20 "$cache/vmd.log" >&2; die "vmd did not start; its log: $cache/vmd.log"; }
-        sleep 0.1
-    done
+    show build/bin/vmd --daemonize
 fi
 
 if [ ! -e "$rootfs" ]; then
@@ -70,27 +64,28 @@ show $vmctl image import "$rootfs" --name busybox
 show $vmctl image ls
 
 say "A RISC-V program"
-expect riscv64 $vmctl run --image busybox -- uname -m
+expect riscv64 $vmctl run --rm --image busybox -- uname -m
 
 say "A shell, a pipeline, a background job"
-expect 2432902008176640000 $vmctl run --image busybox -- sh -c \
+expect 2432902008176640000 $vmctl run --rm --image busybox -- sh -c \
     'i=1; seq 20 | { while read n; do i=$((i * n)); done; echo $i; }'
 expect 'first
-second' $vmctl run --image busybox -- sh -c '(sleep 0.2; echo second) & echo first; wait'
+second' $vmctl run --rm --image busybox -- sh -c '(sleep 0.2; echo second) & echo first; wait'
 
 say "Standard input, and an exit code that comes through"
-echo 'hello from outside' | expect 'HELLO FROM OUTSIDE' $vmctl run --image busybox -- tr a-z A-Z
+echo 'hello from outside' | expect 'HELLO FROM OUTSIDE' $vmctl run --rm --image busybox -- tr a-z A-Z
 code=0
-show $vmctl run --image busybox -- sh -c 'exit 42' || code=$?
+show $vmctl run --rm --image busybox -- sh -c 'exit 42' || code=$?
 echo "exit code $code"
 [ $code -eq 42 ] || die "wanted exit code 42"
 
 say "A guest in the background"
-trap '$vmctl kill $guest >/dev/null 2>&1 || :; $vmctl rm $guest >/dev/null 2>&1 || :' EXIT
+trap '$vmctl rm -f $guest >/dev/null 2>&1 || :' EXIT
 show $vmctl run -d --name $guest --image busybox -- sh -c 'while :; do date; sleep 1; done'
 show $vmctl ps
 show $vmctl logs $guest
 show $vmctl stop --grace 1 $guest
+show $vmctl ps -a
 show $vmctl rm $guest
 trap - EXIT
 
@@ -99,6 +94,7 @@ cat <<TXT
   export PATH=$PWD/build/bin:\$PATH
   vmctl run -t --image busybox -- sh          an interactive shell, with job control; leave it with exit
   vmctl run --image busybox -- ls -l /proc    what a guest sees
-  vmctl ps                                    guests and how they ended
+  vmctl ps -a                                 guests, and how they ended
+  vmctl help                                  what else there is
   sh tests/run.sh                             build and run every test
 TXT

@@ -3,8 +3,8 @@
 # Asks dpkg first: where all is there, apt is not started and no right is needed. Else root, or sudo.
 set -eu
 
-build='gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev
-    libnghttp2-dev libssl-dev uthash-dev libseccomp-dev debian-archive-keyring'
+build='gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libprotobuf-c-dev protobuf-c-compiler
+    libnghttp2-dev libssl-dev uthash-dev debian-archive-keyring'
 test='libcmocka-dev qemu-user gcc-riscv64-linux-gnu libc6-dev-riscv64-cross erofs-utils clang libclang-rt-14-dev ccache
     strace procps'
 
