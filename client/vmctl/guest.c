@@ -29,7 +29,7 @@ void ctl_end_text(const PbGuest *g, char *out, size_t cap)
     const char *text = g->end->text, *colon = text[0] ? ": " : "";
     switch (g->end->kind) {
     case PB_END_KIND_EXIT:
-        snprintf(out, cap, "exit %d%s%s", g->end->code, colon, text);
+        snprintf(out, cap, "exit %d", g->end->code);
         break;
     case PB_END_KIND_SIGNAL:
         snprintf(out, cap, "signal %d (SIG%s)%s%s", g->end->code, signal_name(g->end->code), colon,

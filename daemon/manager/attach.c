@@ -132,7 +132,8 @@ void mgr_read_logs(struct pb_call *call, const ProtobufCMessage *msg)
         refuse(call, &err);
         return;
     }
-    struct mgr_reader like = {.follow = req->follow, .at = mgr_console_begin()};
+    struct mgr_reader like = {
+        .follow = req->follow, .until = g->console.seq, .at = mgr_console_begin()};
     if (add_reader(call, g, like))
         pb_call_wake(call);
 }
@@ -184,7 +185,11 @@ void mgr_reader_pull(struct pb_call *call)
     struct mgr_guest *g = r->guest;
     PbConsoleChunk chunk = PB_CONSOLE_CHUNK__INIT;
     unsigned stream = 0;
-    size_t n = mgr_console_get(&g->console, &r->at, &stream, &chunk.dropped, bytes, sizeof bytes);
+    size_t most = sizeof bytes, n = 0;
+    if (!r->follow)
+        most = r->at.seq < r->until ? (size_t)MIN(r->until - r->at.seq, (uint64_t)most) : 0;
+    if (most)
+        n = mgr_console_get(&g->console, &r->at, &stream, &chunk.dropped, bytes, most);
     if (n) {
         chunk.stream = stream;
         chunk.data = (ProtobufCBinaryData){n, bytes};

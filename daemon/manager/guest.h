@@ -52,6 +52,7 @@ struct mgr_reader {
     struct pb_call *call;
     struct mgr_cursor at;
     bool hold, follow, writer;
+    uint64_t until;   /* without follow: byte number to stop at */
     bool attach;      /* else logs */
     bool opened_sent; /* attach: the first response went out */
     bool wait_start;  /* attach: it goes out when the guest runs */

@@ -61,6 +61,10 @@ case $err in
 *) fail "a log is bounded and says so: $err" ;;
 esac
 [ ${#out} -ge 262144 ] || fail "a log keeps 256 KiB: ${#out}"
+guest -d --name writer flood 100000000000
+run logs writer
+expect "logs of one that writes on end" 0 "*"
+run kill writer
 guest -d --name h cat
 "$vmctl" logs -f h >"$dir/follow" &
 follower=$!
