@@ -263,6 +263,7 @@ void lx_mm_put(struct lx *lx, struct lx_mm *mm)
         return;
     mm->reap_next = lx->reap;
     lx->reap = mm;
+    pthread_cond_signal(&lx->work); /* whoever put it may be no vCPU */
 }
 
 void lx_mm_reap(struct lx *lx)
@@ -276,8 +277,12 @@ void lx_mm_reap(struct lx *lx)
         lx_long_begin(lx);
         run_space_free(mm->code);
         mem_space_put(mm->mem);
+        bool on = lx_long_end(lx);
+        if (mm->dead && on)
+            lx_process_report(mm->dead);
         free(mm);
-        lx_long_end(lx);
+        if (!on)
+            return;
     }
 }
 
@@ -392,9 +397,9 @@ void lx_notify_parent(struct lx_process *p, int code, int status)
     lx_wake_all(p->lx, &parent->priv->child_wait);
 }
 
-/* A zombie tells its parent, or goes at once if nobody wants to know. */
-static void report_death(struct lx_process *p)
+void lx_process_report(struct lx_process *p)
 {
+    p->priv->unreported = false;
     int status = p->priv->exit_status, signo = status & 0x7f;
     bool reap = parent_ignores(p);
     if (p->priv->exit_signal || !reap)
@@ -419,7 +424,8 @@ static void reparent_children(struct lx_process *p)
             lx_signal_process(child, child->priv->pdeath_signal);
         if (child->zombie) {
             child->priv->exit_signal = SIGCHLD;
-            report_death(child);
+            if (!child->priv->unreported)
+                lx_process_report(child);
         }
     }
 }
@@ -466,6 +472,7 @@ static void process_exit(struct lx_process *p)
         v->exe = NULL;
     }
     lx_vfork_done(p);
+    struct lx_mm *last = v->mm->refs == 1 ? v->mm : NULL;
     lx_mm_put(lx, v->mm);
     v->mm = NULL;
     p->mem = NULL;
@@ -480,7 +487,12 @@ static void process_exit(struct lx_process *p)
     }
     reparent_children(p);
     orphan_check(p, p->parent, p);
-    report_death(p);
+    if (last) { /* its memory is free again when its parent hears of it (lx_mm_reap) */
+        v->unreported = true;
+        last->dead = p;
+    } else {
+        lx_process_report(p);
+    }
 }
 
 void lx_thread_end(struct lx_thread *t, int status)

@@ -81,6 +81,7 @@ struct lx_mm {
     struct lx_waitq still;     /* the freezer waits here */
     struct list parked;        /* threads (run link) kept from running meanwhile */
     struct lx_mm *reap_next;
+    struct lx_process *dead; /* the process to report once this is freed, or NULL */
     uint64_t snap_mark; /* which save numbered it */
     uint32_t snap_index;
 };
@@ -162,6 +163,7 @@ struct lx_process_private {
     struct lx_waitq vfork_wait;  /* the parent, until exec or exit */
     struct lx_waitq thread_wait; /* execve, until the other threads are gone */
     bool vforked, exiting;
+    bool unreported; /* a zombie whose memory is still being freed: nobody knows of its death yet */
     uint64_t visit;                      /* lx_signal_pgrp's mark */
     bool stop_pending, continue_pending; /* to be reported by wait */
     int stop_signal;
@@ -295,6 +297,8 @@ void lx_thread_end(struct lx_thread *t, int status);
 void lx_process_kill(struct lx_process *p, int status);
 void lx_kill_other_threads(struct lx_process *p, struct lx_thread *but);
 void lx_process_reap(struct lx_process *p); /* a zombie goes for good */
+/* A zombie tells its parent, or goes at once if nobody wants to know. */
+void lx_process_report(struct lx_process *p);
 void lx_process_free_all(struct lx *lx);
 void lx_notify_parent(struct lx_process *p, int code, int status);
 void lx_vfork_done(struct lx_process *p);

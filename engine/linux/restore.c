@@ -242,6 +242,7 @@ static void load_state(struct loading *l, struct lx_process *p)
     v->continue_pending = flags >> 6 & 1, v->no_new_privs = flags >> 7 & 1,
     v->keep_caps = flags >> 8 & 1;
     v->dumpable = flags >> 9 & 1;
+    v->unreported = p->zombie && (flags >> 10 & 1);
     v->stop_signal = (int)get_bounded_signal(l);
     v->exit_signal = (int)get_bounded_signal(l);
     v->exit_status = (int)snap_get_max(r, 0xffff, "exit status");
@@ -444,6 +445,10 @@ static res_t load_people(struct loading *l)
     HASH_ITER(by_pid, l->lx->processes, p, next)
     if (!l->r->failed && p->zombie != list_empty(&p->threads))
         snap_refuse(l->r, "process %u has no threads", p->pid);
+    if (!l->r->failed)
+        HASH_ITER(by_pid, l->lx->processes, p, next)
+    if (p->priv->unreported)
+        lx_process_report(p);
     return snap_check(l->r, l->err);
 }
 
@@ -466,6 +471,8 @@ res_t lx_load(const struct lx_config *c, struct snap_reader *r, struct lx **out,
         l.lx->pausing = true;
         rc = load_all(&l);
     }
+    if (l.lx && l.lx->vfs)
+        lx_vfs_load_end(l.lx->vfs);
     for (size_t i = 0; i < l.object_count; i++)
         mem_object_put(l.objects[i]);
     for (uint32_t i = 0; i < l.mm_count; i++)

@@ -140,7 +140,8 @@ static void save_process(void *ctx, struct lx_process *p)
     snap_put_bytes(w, p->rlim_max, sizeof p->rlim_max);
     const uint32_t flags = p->zombie | p->stopped << 1 | p->execed << 2 | v->vforked << 3 |
                            v->exiting << 4 | v->stop_pending << 5 | v->continue_pending << 6 |
-                           v->no_new_privs << 7 | v->keep_caps << 8 | v->dumpable << 9;
+                           v->no_new_privs << 7 | v->keep_caps << 8 | v->dumpable << 9 |
+                           v->unreported << 10;
     snap_put_u32(w, flags);
     snap_put_u32(w, (uint32_t)v->stop_signal);
     snap_put_u32(w, (uint32_t)v->exit_signal);

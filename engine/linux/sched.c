@@ -560,6 +560,10 @@ static void vcpu_loop(struct lx_vcpu *vc)
 {
     struct lx *lx = vc->lx;
     while (!lx->ending) {
+        if (lx->reap) {
+            lx_mm_reap(lx);
+            continue;
+        }
         struct lx_thread *t = lx->pausing ? NULL : next_thread(lx);
         if (!t) {
             idle(lx);
@@ -570,8 +574,6 @@ static void vcpu_loop(struct lx_vcpu *vc)
         if (lx->slice_due_ns != UINT64_MAX || lx->cpu_check_due_ns != UINT64_MAX)
             lx_tick_arm(lx);
         run_thread(vc, t);
-        if (lx->reap)
-            lx_mm_reap(lx);
     }
 }
 

@@ -46,6 +46,8 @@ static bool happened(const struct wanted *w, struct lx_process *child, struct ev
 {
     struct lx_process_private *v = child->priv;
     e->child = child;
+    if (child->zombie && v->unreported)
+        return false;
     if (child->zombie) {
         int signo = v->exit_status & 0x7f;
         e->code = signo ? CLD_KILLED : CLD_EXITED;
