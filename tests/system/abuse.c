@@ -7,6 +7,7 @@
 #include "proto/client.h"
 #include "proto/daemon.pb-c.h"
 #include "proto/guest.pb-c.h"
+#include "proto/image.pb-c.h"
 #include "proto/message.h"
 
 #include <errno.h>
@@ -518,6 +519,82 @@ static void input_that_a_guest_never_reads_is_bounded(void **state)
     daemon_answers();
 }
 
+/* One import of the given requests; the code it ends with. */
+static enum err_code import(PbImportImageRequest *const *reqs, size_t n, char *text, size_t cap)
+{
+    struct polite c;
+    open_client(&c);
+    start(&c, PB_METHOD_import_image, NULL, 0);
+    for (size_t i = 0; i < n && c.rpc; i++)
+        pb_rpc_send(c.rpc, &reqs[i]->base);
+    if (c.rpc)
+        pb_rpc_half_close(c.rpc);
+    for (int i = 0; i < 1000 && !c.done; i++)
+        step(&c, 10);
+    assert_true(c.done);
+    snprintf(text, cap, "%s", c.text);
+    close_client(&c);
+    return c.code;
+}
+
+static ProtobufCBinaryData bytes_of(const char *s)
+{
+    return (ProtobufCBinaryData){strlen(s), (uint8_t *)(uintptr_t)s};
+}
+
+static void imports_that_lie_get_a_typed_error_with_the_path(void **state)
+{
+    (void)state;
+    PbImportOpen o = PB_IMPORT_OPEN__INIT;
+    PbImportImageRequest open = PB_IMPORT_IMAGE_REQUEST__INIT, data = open, root = open,
+                         entry = open;
+    PbImportEntry r = PB_IMPORT_ENTRY__INIT, e = PB_IMPORT_ENTRY__INIT;
+    char text[400];
+    open.kind_case = PB_IMPORT_IMAGE_REQUEST__KIND_OPEN;
+    open.open = &o;
+    data.kind_case = PB_IMPORT_IMAGE_REQUEST__KIND_DATA;
+    data.data = bytes_of("0123456789");
+    root.kind_case = entry.kind_case = PB_IMPORT_IMAGE_REQUEST__KIND_ENTRY;
+    root.entry = &r;
+    entry.entry = &e;
+    r.mode = 040755;
+    const struct {
+        const char *path, *hardlink;
+        uint32_t mode;
+        uint64_t size;
+        bool with_data;
+        enum err_code code;
+        const char *text;
+    } cases[] = {
+        {"../etc/passwd", "", 0100644, 0, false, ERR_INVALID, ".."},
+        {"a", "", 0100644, 5, true, ERR_INVALID, "more content"},
+        {"a", "", 0100644, 50, true, ERR_INVALID, "40 bytes of its content are missing"},
+        {"a", "", 0100644, 1ull << 60, true, ERR_INVALID, "missing"},
+        {"d", "", 040755, 10, true, ERR_INVALID, "not a regular file"},
+        {"l", "nowhere", 0100644, 0, false, ERR_NOT_FOUND, "nowhere"},
+        {"s", "", 0120777, 0, false, ERR_INVALID, "s"},
+        {"x", "", 0170000, 0, false, ERR_INVALID, "x"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        PbImportImageRequest *reqs[] = {&open, &root, &entry, &data};
+        e.path = bytes_of(cases[i].path);
+        e.hardlink = bytes_of(cases[i].hardlink);
+        e.mode = cases[i].mode;
+        e.size = cases[i].size;
+        assert_int_equal(import(reqs, cases[i].with_data ? 4 : 3, text, sizeof text),
+                         cases[i].code);
+        assert_non_null(strstr(text, cases[i].text));
+    }
+    PbImportImageRequest *early[] = {&data}, *twice[] = {&open, &open},
+                         *loose[] = {&open, &root, &data};
+    assert_int_equal(import(early, 1, text, sizeof text), ERR_INVALID);
+    assert_int_equal(import(NULL, 0, text, sizeof text), ERR_INVALID);
+    assert_int_equal(import(twice, 2, text, sizeof text), ERR_INVALID);
+    assert_int_equal(import(loose, 3, text, sizeof text), ERR_INVALID);
+    PbImportImageRequest *good[] = {&open, &root};
+    assert_int_equal(import(good, 2, text, sizeof text), ERR_OK);
+}
+
 static void five_hundred_idle_connections_are_cheap(void **state)
 {
     (void)state;
@@ -548,6 +625,7 @@ int main(void)
         cmocka_unit_test(a_holding_reader_that_never_reads_costs_a_bounded_buffer),
         cmocka_unit_test(a_slow_reader_that_does_not_hold_loses_bytes_and_is_told_how_many),
         cmocka_unit_test(input_that_a_guest_never_reads_is_bounded),
+        cmocka_unit_test(imports_that_lie_get_a_typed_error_with_the_path),
         cmocka_unit_test(five_hundred_idle_connections_are_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

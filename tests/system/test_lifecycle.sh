@@ -106,10 +106,21 @@ wait $client
 start_daemon
 run image ls -q
 expect "images are there after a restart" 0 "fake"
+# A daemon that is killed takes its workers along, and the next one finds everything free.
+guest -d spin
+workers=$(pgrep -P $daemon)
+kill -KILL $daemon
+{ wait $daemon; } 2>/dev/null
+for w in $workers; do
+    eventually sh -c "! kill -0 $w" || fail "worker $w outlives its daemon"
+done
+start_daemon
+guest echo again
+expect "after a crash of the daemon" 0 "again"
 "$bin/vmd" --socket "$VMD_SOCKET" --state "$dir/other" 2>"$dir/err" && fail "a second daemon on one socket"
 grep -q "answers at" "$dir/err" || fail "it says that one answers: $(cat "$dir/err")"
 "$bin/vmd" --socket "$dir/other.sock" --state "$dir/state" 2>"$dir/err" && fail "a second daemon on one state"
 grep -q "another vmd keeps its state" "$dir/err" || fail "it says who has the state: $(cat "$dir/err")"
-mkdir -m 0777 "$dir/open"
+mkdir "$dir/open" && chmod 777 "$dir/open"
 "$bin/vmd" --socket "$dir/open/s" --state "$dir/other" 2>"$dir/err" && fail "a socket in a folder open to all"
 finish
