@@ -56,7 +56,7 @@ enum {
 #define X64_SHAPE_XXX8W (3 << X64_MEM_SHIFT | X64_W)
 #define X64_SHAPE_XXX4V X64_SHAPE_XXX4
 #define X64_MEM_BY_W (1 << 21) /* the memory operand is twice as long if W is 1 */
-#define X64_EVEX_W (1 << 20) /* W is 1 in the EVEX form although VEX ignores it */
+#define X64_EVEX_W (1 << 20)   /* W is 1 in the EVEX form although VEX ignores it */
 
 enum x64_op {
 #define X64_OP(name, text, shape, prefix, map, opcode) \

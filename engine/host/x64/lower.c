@@ -36,16 +36,23 @@ struct x64_cold *x64_cold_add(struct x64_ctx *x, enum x64_cold_kind kind, uint32
     return k;
 }
 
+static bool faults(uint8_t op)
+{
+    return op >= IR_LD && op <= IR_AMO;
+}
+
 void x64_mark(struct x64_ctx *x, const struct ir_op *o, uint8_t borrowed)
 {
     struct host_code *c = x->c;
     uint32_t here = x64_here(&x->e);
     if (!c->map_count || c->map[c->map_count - 1].host_off != here)
         c->map_count++;
-    c->map[c->map_count - 1] = (struct host_pcmap){.host_off = here,
-                                                   .pc_off = (uint32_t)o->pc_off,
-                                                   .uncounted = (uint8_t)x->uncounted,
-                                                   .borrowed = borrowed};
+    c->map[c->map_count - 1] =
+        (struct host_pcmap){.host_off = here,
+                            .pc_off = (uint32_t)o->pc_off,
+                            .uncounted = (uint8_t)x->uncounted,
+                            .borrowed = borrowed,
+                            .fixup = faults(o->op) ? (uint16_t)x64_debt_index(x) : 0};
 }
 
 /* Make the displacement that will follow opcode_bytes from here 4-aligned: prefixes that mean nothing in front of the
@@ -109,15 +116,27 @@ static void branch(struct x64_ctx *x, const struct ir_op *o)
         cc = o->kind == IR_NE ? x->flag_cc : x->flag_cc ^ 1u;
     else
         cc = x64_compare(x, o->kind, o->a, o->b, 0);
+    bool owes = x64_debt_any(&x->debt);
     if (!polls(x, o, to)) {
-        x64_exit_jcc(x, cc, to);
+        if (!owes) {
+            x64_exit_jcc(x, cc, to);
+            return;
+        }
+        struct x64_cold *k = x64_cold_add(x, X64_COLD_ROUTE, x64_jcc32(e, cc));
+        k->pc = to;
+        k->debt = (uint16_t)x64_debt_index(x);
         return;
     }
-    uint32_t around = x64_jcc8(e, cc ^ 1u);
+    /* Paid on this way out only. */
+    uint32_t around = owes ? x64_jcc32(e, cc ^ 1u) : x64_jcc8(e, cc ^ 1u);
+    x64_debt_pay(x, &x->debt);
     cmp_exit_req(x);
     x64_exit_jcc(x, X64_CC_E, to);
     x64_cold_add(x, X64_COLD_POLL, x64_jmp32(e))->pc = to;
-    x64_land8(e, around);
+    if (owes)
+        x64_land32(e, around);
+    else
+        x64_land8(e, around);
 }
 
 static void jump(struct x64_ctx *x, const struct ir_op *o)
@@ -126,6 +145,7 @@ static void jump(struct x64_ctx *x, const struct ir_op *o)
     gva_t to = (gva_t)o->imm;
     x64_sp_settle(x, o);
     count(x, o);
+    x64_debt_pay(x, &x->debt);
     if (polls(x, o, to)) {
         cmp_exit_req(x);
         x64_exit_jcc(x, X64_CC_E, to);
@@ -158,6 +178,7 @@ static void jump_indirect(struct x64_ctx *x, const struct ir_op *o)
     struct x64_em *e = &x->e;
     x64_sp_settle(x, o);
     count(x, o);
+    x64_debt_pay(x, &x->debt);
     x64_take(x, RAX);
     x64_take(x, RDX);
     unsigned t = RAX;
@@ -197,6 +218,10 @@ static void one(struct x64_ctx *x, const struct ir_op *o)
     uint8_t flag_reg = x->flag_reg;
     if (o == x->skip)
         return;
+    if (o->flags & IR_LOST && x->debt.lost_count < X64_LOST_MAX) {
+        x64_debt_lose(x, o);
+        return;
+    }
     switch (o->op) {
     case IR_LD:
     case IR_ST:
@@ -221,6 +246,7 @@ static void one(struct x64_ctx *x, const struct ir_op *o)
         break;
     case IR_EXIT: /* to C, which looks at sp itself */
         count(x, o);
+        x64_debt_pay(x, &x->debt);
         leave_at(x, (enum cpu_exit)o->kind, (gva_t)o->imm);
         break;
     default:
@@ -232,6 +258,8 @@ static void one(struct x64_ctx *x, const struct ir_op *o)
     }
     if (x->flag_reg == flag_reg)
         x->flag_reg = IR_NONE;
+    if (o->dst < IR_F0)
+        x64_debt_overwritten(x, o->dst);
     if (o->dst == x->o->sp_reg && o->op != IR_JUMPI)
         x64_sp_written(x, o);
 }
@@ -295,10 +323,18 @@ static void cold_div(struct x64_ctx *x, const struct x64_cold *k)
     x64_jmp_to(e, k->back);
 }
 
-static void cold(struct x64_ctx *x, const struct x64_cold *k)
+/* By value: paying may add to the list that it stands on. */
+static void cold(struct x64_ctx *x, struct x64_cold copy)
 {
+    const struct x64_cold *k = &copy;
     x64_land32(&x->e, k->site);
+    if (k->debt)
+        x64_debt_pay(x, &x->debts[k->debt]);
     switch (k->kind) {
+    case X64_COLD_ROUTE:
+        align_displacement(x, x64_here(&x->e), 1);
+        exit_site(x, x64_jmp32(&x->e), k->pc);
+        break;
     case X64_COLD_EXIT:
         cold_exit(x, k);
         break;
@@ -352,6 +388,8 @@ static bool begin(struct x64_ctx *x, const struct host_options *o, const struct 
     x->sp_anchored = false;
     x->sp_slack = 0;
     x->boxed = 0;
+    x->debt = (struct x64_debt){0};
+    x->debt_count = 0;
     x->flag_reg = IR_NONE;
     x->skip = NULL;
     x->uncounted = 0;
@@ -394,7 +432,15 @@ static res_code_t x64_lower(const struct host_options *o, const struct host_stub
     for (unsigned i = 0; i < x.cold_count; i++) {
         if (x.end - x.e.p < X64_OP_ROOM)
             return full(err);
-        cold(&x, &x.cold[i]);
+        cold(&x, x.cold[i]);
+    }
+    unsigned before = x.cold_count;
+    if (!x64_debt_fixups(&x))
+        return full(err);
+    for (unsigned i = before; i < x.cold_count; i++) {
+        if (x.end - x.e.p < X64_OP_ROOM)
+            return full(err);
+        cold(&x, x.cold[i]);
     }
     c->len = x64_here(&x.e);
     if (c->len > c->w_bytes)

@@ -24,7 +24,7 @@
 #include "engine/ir/ir.h"
 
 #define X64_GST_FP_SOFT 2u         /* GST_FP_SOFT of guest/guest.h, which a host does not see */
-#define X64_OP_ROOM 384            /* no micro-op's hot part is longer, no cold part either */
+#define X64_OP_ROOM 768            /* no micro-op's hot part is longer, no cold part either */
 #define X64_SLACK_BYTES (60 << 10) /* less than what is never mapped at both ends of a window */
 
 enum { X64_STUB_LEAVE = 10, X64_STUB_CONST = 11 }; /* host_stubs.priv: 0..9 are exits: rax = pc */
@@ -47,20 +47,31 @@ enum x64_const {
 enum x64_cold_kind {
     X64_COLD_EXIT,   /* stub of exits[a] */
     X64_COLD_POLL,   /* leave with POLL at pc */
+    X64_COLD_ROUTE,  /* an exit to pc that pays first */
     X64_COLD_INTERP, /* leave with INTERP at pc; count: what icount lacks */
     X64_COLD_STALE,
     X64_COLD_MISS, /* indirect: register a holds the target */
     X64_COLD_DIV,  /* by 0 or -1; a: IR_DIV or IR_REM, b: width */
     X64_COLD_DIVU,
-    X64_COLD_NAN,     /* a: register, b: size */
-    X64_COLD_FMA_NAN, /* the same; c: index of the op */
+    X64_COLD_NAN,     /* a, c: registers, b: size */
+    X64_COLD_FMA_NAN, /* a: register, b: size; c: index of the op */
     X64_COLD_MXCSR,   /* MXCSR again from scratch[0] */
     X64_COLD_MINMAX,  /* a, b: operands, c: result; count: max | size */
     X64_COLD_U64,     /* a: general register, b: size, c: result */
 };
 
+/* What registers lack. All zero: nothing. nan64, nan32: f registers (numbers) with a result that becomes the canonical NaN of
+ * that format if it is one; lost: pure ops whose result is overwritten before anyone uses it. */
+#define X64_LOST_MAX 4
+struct x64_debt {
+    uint32_t nan64, nan32;
+    uint8_t lost[X64_LOST_MAX]; /* indices of ops */
+    uint32_t lost_count;
+};
+
 struct x64_cold {
     uint8_t kind, a, b, c;
+    uint8_t debt;  /* x64_debt_index() at the place; paid before leaving */
     uint32_t site; /* rel32 that leads here */
     uint32_t back; /* where to go on */
     uint32_t count;
@@ -88,11 +99,15 @@ struct x64_ctx {
     /* rule (3): anchored: sp is within slack of a mapped address; else it is within slack of the window */
     bool sp_anchored;
     uint32_t sp_slack;
+    struct x64_debt debt;
+    struct x64_debt
+        debts[IR_OPS_MAX * 2 + 4]; /* [1..debt_count]: those that cold code or fix-ups refer to */
+    unsigned debt_count;
     uint64_t boxed;   /* f registers known to hold a boxed binary32 */
     uint8_t flag_reg; /* host flags: cc says flag_reg != 0; IR_NONE */
     uint8_t flag_cc;
     const struct ir_op *skip; /* an op that the one before it took care of */
-    uint32_t last_off; /* where the last instruction starts (for padding) */
+    uint32_t last_off;        /* where the last instruction starts (for padding) */
     unsigned uncounted;
     unsigned cold_count;
     struct x64_cold cold[X64_COLD_MAX];
@@ -131,6 +146,14 @@ static inline void x64_wrote(struct x64_ctx *x, uint8_t r)
 struct x64_cold *x64_cold_add(struct x64_ctx *x, enum x64_cold_kind kind, uint32_t site);
 void x64_exit_jcc(struct x64_ctx *x, enum x64_cc cc, gva_t target);
 void x64_mark(struct x64_ctx *x, const struct ir_op *o, uint8_t borrowed);
+/* debt.c */
+bool x64_debt_any(const struct x64_debt *d);
+unsigned x64_debt_index(struct x64_ctx *x); /* of the debt as it is now; 0: none */
+void x64_debt_lose(struct x64_ctx *x, const struct ir_op *o);
+void x64_debt_overwritten(struct x64_ctx *x, uint8_t dst);
+void x64_debt_pay(struct x64_ctx *x, const struct x64_debt *d); /* emit it; uses rax and rdx */
+void x64_nan_settle(struct x64_ctx *x, uint32_t f); /* these registers are about to be seen */
+bool x64_debt_fixups(struct x64_ctx *x);            /* false: no room */
 /* lower_alu.c */
 void x64_lower_alu(struct x64_ctx *x, const struct ir_op *o);
 /* Compare as cond says; returns the condition code. */
@@ -151,6 +174,8 @@ void x64_accessed(struct x64_ctx *x,
 void x64_lower_atomic(struct x64_ctx *x, const struct ir_op *o);
 /* lower_fp.c */
 void x64_lower_fp(struct x64_ctx *x, const struct ir_op *o);
+void x64_xmm(struct x64_ctx *x, uint32_t op, unsigned reg,
+             struct x64_loc m); /* two operands, VEX or legacy */
 void x64_cold_fp(struct x64_ctx *x, const struct x64_cold *k);
 /* stubs.c */
 res_t x64_emit_stubs(const struct host_options *o, struct host_code *c, struct host_stubs *out,

@@ -19,6 +19,7 @@ static struct x64_loc address(struct x64_ctx *x, const struct ir_op *o)
     struct x64_cold *k = x64_cold_add(x, X64_COLD_INTERP, x64_jcc32(e, X64_CC_NE));
     k->pc = x64_pc(x, o);
     k->count = x->uncounted;
+    k->debt = (uint16_t)x64_debt_index(x);
     return x64_mem(X64_GS, RDX, 0);
 }
 

@@ -41,8 +41,7 @@ static struct x64_loc loc(const struct x64_ctx *x, uint8_t f)
     return h >= 0 ? x64_reg((unsigned)h) : x64_state(X64_F(f - IR_F0));
 }
 
-/* Two-operand forms: moves, compares. */
-static void f2(struct x64_ctx *x, uint32_t op, unsigned reg, struct x64_loc m)
+void x64_xmm(struct x64_ctx *x, uint32_t op, unsigned reg, struct x64_loc m)
 {
     if (x->vex)
         x64_vex(&x->e, op, reg, 0, m);
@@ -53,7 +52,7 @@ static void f2(struct x64_ctx *x, uint32_t op, unsigned reg, struct x64_loc m)
 static void mov(struct x64_ctx *x, unsigned d, unsigned s)
 {
     if (d != s)
-        f2(x, X64_MOVAPS, d, x64_reg(s));
+        x64_xmm(x, X64_MOVAPS, d, x64_reg(s));
 }
 
 /* The register that holds f: its home, or scratch after loading it. */
@@ -61,7 +60,7 @@ static unsigned source(struct x64_ctx *x, uint8_t f, unsigned scratch)
 {
     if (home(x, f) >= 0)
         return (unsigned)home(x, f);
-    f2(x, X64_MOVSD_LD, scratch, loc(x, f));
+    x64_xmm(x, X64_MOVSD_LD, scratch, loc(x, f));
     return scratch;
 }
 
@@ -75,10 +74,17 @@ static void finish(struct x64_ctx *x, uint8_t f, unsigned r, bool boxed)
 {
     uint64_t bit = (uint64_t)1 << (f - IR_F0);
     if (home(x, f) < 0)
-        f2(x, X64_MOVSD_ST, r, loc(x, f));
+        x64_xmm(x, X64_MOVSD_ST, r, loc(x, f));
     else
         mov(x, (unsigned)home(x, f), r);
     x->boxed = boxed ? x->boxed | bit : x->boxed & ~bit;
+    x->debt.nan64 &= ~(uint32_t)bit;
+    x->debt.nan32 &= ~(uint32_t)bit;
+}
+
+static uint32_t mask_of(uint8_t f)
+{
+    return (uint32_t)1 << (f - IR_F0);
 }
 
 /* d = a op m; bits above the scalar from a. Legacy SSE may use xs1. */
@@ -111,6 +117,7 @@ static struct x64_cold *to_t0(struct x64_ctx *x, const struct ir_op *o, uint32_t
     struct x64_cold *k = x64_cold_add(x, X64_COLD_INTERP, site);
     k->pc = x64_pc(x, o);
     k->count = x->uncounted;
+    k->debt = (uint16_t)x64_debt_index(x);
     return k;
 }
 
@@ -124,6 +131,9 @@ static void need_boxed(struct x64_ctx *x, const struct ir_op *o, unsigned n, con
 {
     struct x64_em *e = &x->e;
     int reg = -1;
+    for (unsigned i = 0; i < n; i++) /* a NaN result of binary64 may look boxed until it is canonical */
+        if (x->debt.nan64 & mask_of(f[i]))
+            x64_nan_settle(x, mask_of(f[i]));
     for (unsigned i = 0; i < n; i++) {
         if (known_boxed(x, f[i]))
             continue;
@@ -142,20 +152,25 @@ static void need_boxed(struct x64_ctx *x, const struct ir_op *o, unsigned n, con
     if (reg < 0)
         return;
     x64_take(x, RAX);
-    f2(x, X64_MOVQ_GX | X64_W, (unsigned)reg, x64_reg(RAX));
+    x64_xmm(x, X64_MOVQ_GX | X64_W, (unsigned)reg, x64_reg(RAX));
     x64_shift_imm(e, true, X64_S_SHR, x64_reg(RAX), 32);
     x64_alu_imm(e, false, X64_I_ADD, x64_reg(RAX), 1);
     to_t0(x, o, x64_jcc32(e, X64_CC_NE));
 }
 
-/* A NaN in r becomes the canonical one. */
-static void canonical(struct x64_ctx *x, unsigned r, unsigned size)
+/* The result is in r: a NaN becomes the canonical one, at once if the register lives in memory. */
+static void rounded_result(struct x64_ctx *x, uint8_t f, unsigned r, unsigned size)
 {
-    f2(x, size == 8 ? X64_UCOMISD : X64_UCOMISS, r, x64_reg(r));
-    struct x64_cold *k = x64_cold_add(x, X64_COLD_NAN, x64_jcc32(&x->e, X64_CC_P));
-    k->a = (uint8_t)r;
-    k->b = (uint8_t)size;
-    k->back = x64_here(&x->e);
+    if (home(x, f) < 0) {
+        x64_xmm(x, size == 8 ? X64_UCOMISD : X64_UCOMISS, r, x64_reg(r));
+        struct x64_cold *k = x64_cold_add(x, X64_COLD_NAN, x64_jcc32(&x->e, X64_CC_P));
+        k->a = k->c = (uint8_t)r;
+        k->b = (uint8_t)size;
+        k->back = x64_here(&x->e);
+    }
+    finish(x, f, r, size == 4);
+    if (home(x, f) >= 0)
+        *(size == 8 ? &x->debt.nan64 : &x->debt.nan32) |= mask_of(f);
 }
 
 static void mxcsr(struct x64_ctx *x, bool ld, struct x64_loc m)
@@ -205,8 +220,7 @@ static void fbin(struct x64_ctx *x, const struct ir_op *o)
     unsigned d = target(x, o->dst), a = source(x, o->a, x->xs0);
     f3(x, ops[w][o->kind], d, a, loc(x, o->b), commutes);
     round_end(x, rounded);
-    canonical(x, d, o->size);
-    finish(x, o->dst, d, !w);
+    rounded_result(x, o->dst, d, o->size);
 }
 
 static void fsqrt(struct x64_ctx *x, const struct ir_op *o)
@@ -222,8 +236,7 @@ static void fsqrt(struct x64_ctx *x, const struct ir_op *o)
     }
     f3(x, w ? X64_SQRTSD : X64_SQRTSS, d, a, x64_reg(a), false);
     round_end(x, rounded);
-    canonical(x, d, o->size);
-    finish(x, o->dst, d, !w);
+    rounded_result(x, o->dst, d, o->size);
 }
 
 /* Rows: order 132, 213, 231; x86 names +ab+c, +ab-c, -ab+c, -ab-c fmadd, fmsub, fnmadd, fnmsub. */
@@ -256,12 +269,18 @@ static void fma_(struct x64_ctx *x, const struct ir_op *o)
         x64_vex(&x->e, fma_op(o, 0), d, source(x, other, x->xs1), loc(x, o->c));
     } else {
         if (o->dst != o->c || home(x, o->dst) < 0)
-            f2(x, home(x, o->c) >= 0 ? X64_MOVAPS : X64_MOVSD_LD, d, loc(x, o->c));
+            x64_xmm(x, home(x, o->c) >= 0 ? X64_MOVAPS : X64_MOVSD_LD, d, loc(x, o->c));
         x64_vex(&x->e, fma_op(o, 1), d, source(x, o->a, x->xs1), loc(x, o->b));
     }
     round_end(x, rounded);
-    f2(x, w ? X64_UCOMISD : X64_UCOMISS, d, x64_reg(d));
+    /* One that is owed a test goes along. */
+    uint32_t *owed = w ? &x->debt.nan64 : &x->debt.nan32, along = *owed & ~mask_of(o->dst);
+    along &= -along;
+    *owed &= ~along;
+    unsigned second = along ? (unsigned)x->xmm[__builtin_ctz(along)] : d;
+    x64_xmm(x, w ? X64_UCOMISD : X64_UCOMISS, d, x64_reg(second));
     struct x64_cold *k = x64_cold_add(x, X64_COLD_FMA_NAN, x64_jcc32(&x->e, X64_CC_P));
+    k->count = second;
     k->a = (uint8_t)d;
     k->b = o->size;
     k->c = (uint8_t)(o - x->b->ops);
@@ -288,7 +307,7 @@ static void fminmax(struct x64_ctx *x, const struct ir_op *o)
     if (!w)
         need_boxed(x, o, 2, (const uint8_t[]){o->a, o->b});
     unsigned a = source(x, o->a, x->xs0), b = source(x, o->b, x->xs1), d = target(x, o->dst);
-    f2(x, w ? X64_UCOMISD : X64_UCOMISS, a, x64_reg(b));
+    x64_xmm(x, w ? X64_UCOMISD : X64_UCOMISS, a, x64_reg(b));
     struct x64_cold *k = x64_cold_add(x, X64_COLD_MINMAX, x64_jcc32(&x->e, X64_CC_E));
     k->a = (uint8_t)a;
     k->b = (uint8_t)b;
@@ -305,6 +324,7 @@ static void fsgn(struct x64_ctx *x, const struct ir_op *o)
     enum x64_const sign = w ? X64_K_SIGN64 : X64_K_SIGN32, mag = w ? X64_K_ABS64 : X64_K_ABS32;
     if (!w)
         need_boxed(x, o, o->a == o->b ? 1 : 2, (const uint8_t[]){o->a, o->b});
+    x64_nan_settle(x, mask_of(o->a) | mask_of(o->b));
     unsigned d = target(x, o->dst);
     if (o->a == o->b) {
         unsigned a = source(x, o->a, x->xs0);
@@ -365,7 +385,7 @@ static void fcmp(struct x64_ctx *x, const struct ir_op *o)
         need_boxed(x, o, 2, (const uint8_t[]){o->a, o->b});
     x64_take(x, RAX);
     if (o->kind == IR_FEQ) {
-        f2(x, w ? X64_UCOMISD : X64_UCOMISS, source(x, o->a, x->xs0), loc(x, o->b));
+        x64_xmm(x, w ? X64_UCOMISD : X64_UCOMISS, source(x, o->a, x->xs0), loc(x, o->b));
         quiet(x, o);
         x64_take(x, RDX);
         x64_setcc(e, X64_CC_NP, RAX);
@@ -375,7 +395,7 @@ static void fcmp(struct x64_ctx *x, const struct ir_op *o)
         /* the bytes above al and dl are not part of it */
         x64_test_imm8(e, RAX, 1);
     } else { /* b above a; unordered is below */
-        f2(x, w ? X64_COMISD : X64_COMISS, source(x, o->b, x->xs0), loc(x, o->a));
+        x64_xmm(x, w ? X64_COMISD : X64_COMISS, source(x, o->b, x->xs0), loc(x, o->a));
         quiet(x, o);
         x->flag_cc = o->kind == IR_FLT ? X64_CC_A : X64_CC_AE;
         x64_setcc(e, x->flag_cc, RAX);
@@ -394,7 +414,7 @@ static void fcmp(struct x64_ctx *x, const struct ir_op *o)
 static void bits_of(struct x64_ctx *x, uint8_t f, bool w)
 {
     if (home(x, f) >= 0)
-        f2(x, X64_MOVQ_GX | (w ? X64_W : 0), (unsigned)home(x, f), x64_reg(RAX));
+        x64_xmm(x, X64_MOVQ_GX | (w ? X64_W : 0), (unsigned)home(x, f), x64_reg(RAX));
     else
         x64_rm(&x->e, w, X64_MOV, RAX, loc(x, f));
 }
@@ -433,7 +453,7 @@ static void f2i(struct x64_ctx *x, const struct ir_op *o)
     if (u && !own)
         x64_evex(e, op | (l ? X64_W : 0), RAX, 0, loc(x, o->a));
     else
-        f2(x, op | (l || own ? X64_W : 0), RAX, loc(x, o->a));
+        x64_xmm(x, op | (l || own ? X64_W : 0), RAX, loc(x, o->a));
     round_end(x, rounded);
     if (!own) { /* INT_MIN or all ones: perhaps out of range */
         if (u)
@@ -500,22 +520,22 @@ static void f2f(struct x64_ctx *x, const struct ir_op *o)
     unsigned d = target(x, o->dst), a = source(x, o->a, x->xs0);
     f3(x, w ? X64_CVTSD2SS : X64_CVTSS2SD, d, a, x64_reg(a), false);
     round_end(x, rounded);
-    if (w) /* before the test: its fix-up is boxed already */
+    if (w)
         f3c(x, X64_ORPS, d, d, X64_K_BOX);
-    canonical(x, d, w ? 4 : 8);
-    finish(x, o->dst, d, w);
+    rounded_result(x, o->dst, d, w ? 4 : 8);
 }
 
 static void fmvxf(struct x64_ctx *x, const struct ir_op *o)
 {
     bool w = wide(o);
+    x64_nan_settle(x, mask_of(o->a));
     unsigned d = x->gpr[o->dst] >= 0 ? (unsigned)x->gpr[o->dst] : RAX;
     if (d == RAX)
         x64_take(x, RAX);
     if (home(x, o->a) < 0) {
         x64_rm(&x->e, true, w ? X64_MOV : X64_MOVSXD, d, loc(x, o->a));
     } else {
-        f2(x, X64_MOVQ_GX | (w ? X64_W : 0), (unsigned)home(x, o->a), x64_reg(d));
+        x64_xmm(x, X64_MOVQ_GX | (w ? X64_W : 0), (unsigned)home(x, o->a), x64_reg(d));
         if (!w)
             x64_rr(&x->e, true, X64_MOVSXD, d, d);
     }
@@ -530,7 +550,7 @@ static void fmvfx(struct x64_ctx *x, const struct ir_op *o)
     if (o->a == IR_ZERO)
         f3(x, X64_XORPS, d, d, x64_reg(d), true);
     else
-        f2(x, X64_MOVQ_XG | (w ? X64_W : 0), d, x64_gpr_loc(x, o->a));
+        x64_xmm(x, X64_MOVQ_XG | (w ? X64_W : 0), d, x64_gpr_loc(x, o->a));
     if (!w)
         f3c(x, X64_ORPS, d, d, X64_K_BOX);
     finish(x, o->dst, d, !w);
@@ -540,7 +560,7 @@ static void fld(struct x64_ctx *x, const struct ir_op *o)
 {
     struct x64_loc m = x64_address(x, o);
     unsigned d = target(x, o->dst);
-    f2(x, wide(o) ? X64_MOVSD_LD : X64_MOVSS_LD, d, m);
+    x64_xmm(x, wide(o) ? X64_MOVSD_LD : X64_MOVSS_LD, d, m);
     if (!wide(o))
         f3c(x, X64_ORPS, d, d, X64_K_BOX);
     finish(x, o->dst, d, !wide(o));
@@ -549,8 +569,9 @@ static void fld(struct x64_ctx *x, const struct ir_op *o)
 
 static void fst(struct x64_ctx *x, const struct ir_op *o)
 {
+    x64_nan_settle(x, mask_of(o->b));
     unsigned s = source(x, o->b, x->xs0);
-    f2(x, wide(o) ? X64_MOVSD_ST : X64_MOVSS_ST, s, x64_address(x, o));
+    x64_xmm(x, wide(o) ? X64_MOVSD_ST : X64_MOVSS_ST, s, x64_address(x, o));
     x64_accessed(x, o);
 }
 
@@ -689,9 +710,13 @@ void x64_lower_fp(struct x64_ctx *x, const struct ir_op *o)
     }
 }
 
+/* If r holds a NaN. */
 static void put_nan(struct x64_ctx *x, unsigned r, unsigned size)
 {
-    f2(x, X64_MOVSD_LD, r, constant(x, size == 8 ? X64_K_NAN64 : X64_K_NAN32));
+    x64_xmm(x, size == 8 ? X64_UCOMISD : X64_UCOMISS, r, x64_reg(r));
+    uint32_t number = x64_jcc8(&x->e, X64_CC_NP);
+    x64_xmm(x, X64_MOVSD_LD, r, constant(x, size == 8 ? X64_K_NAN64 : X64_K_NAN32));
+    x64_land8(&x->e, number);
 }
 
 /* The product of the factors alone tells whether it was inf * 0; only that flag of it is kept. */
@@ -699,6 +724,11 @@ static void cold_fma(struct x64_ctx *x, const struct x64_cold *k)
 {
     struct x64_em *e = &x->e;
     const struct ir_op *o = &x->b->ops[k->c];
+    if (k->count != k->a) { /* the one that went along; perhaps it is the only NaN */
+        put_nan(x, k->count, k->b);
+        x64_xmm(x, k->b == 8 ? X64_UCOMISD : X64_UCOMISS, k->a, x64_reg(k->a));
+        x64_jcc_to(e, X64_CC_NP, k->back);
+    }
     bool kept = home(x, o->dst) >= 0;
     /* a copy of a factor is in xs0 if the result lies over it */
     unsigned a = kept && o->a == o->dst ? x->xs0 : source(x, o->a, x->xs1);
@@ -726,17 +756,17 @@ static void cold_minmax(struct x64_ctx *x, const struct x64_cold *k)
     f3(x, max ? X64_ANDPS : X64_ORPS, k->c, k->a, x64_reg(k->b), true);
     x64_jmp_to(e, k->back);
     x64_land8(e, unordered);
-    f2(x, ucomi, k->a, x64_reg(k->a));
+    x64_xmm(x, ucomi, k->a, x64_reg(k->a));
     uint32_t a_nan = x64_jcc8(e, X64_CC_P);
     mov(x, k->c, k->a);
     x64_jmp_to(e, k->back);
     x64_land8(e, a_nan);
-    f2(x, ucomi, k->b, x64_reg(k->b));
+    x64_xmm(x, ucomi, k->b, x64_reg(k->b));
     uint32_t both = x64_jcc8(e, X64_CC_P);
     mov(x, k->c, k->b);
     x64_jmp_to(e, k->back);
     x64_land8(e, both);
-    put_nan(x, k->c, size);
+    x64_xmm(x, X64_MOVSD_LD, k->c, constant(x, size == 8 ? X64_K_NAN64 : X64_K_NAN32));
     x64_jmp_to(e, k->back);
 }
 
@@ -760,6 +790,8 @@ void x64_cold_fp(struct x64_ctx *x, const struct x64_cold *k)
     switch (k->kind) {
     case X64_COLD_NAN:
         put_nan(x, k->a, k->b);
+        if (k->c != k->a)
+            put_nan(x, k->c, k->b);
         x64_jmp_to(&x->e, k->back);
         break;
     case X64_COLD_FMA_NAN:

@@ -90,6 +90,7 @@ static void sp_check(struct x64_ctx *x, gva_t pc)
     x64_shift_imm(e, true, X64_S_SHR, x64_reg(RAX), x->window_bits);
     struct x64_cold *k = x64_cold_add(x, X64_COLD_INTERP, x64_jcc32(e, X64_CC_NE));
     k->pc = pc;
+    k->debt = (uint16_t)x64_debt_index(x);
     x->flag_reg = IR_NONE;
     x->sp_anchored = false;
     x->sp_slack = 0;

@@ -303,6 +303,13 @@ static void rig_chain(gva_t target, bool backward_too)
     }
 }
 
+static enum cpu_exit rig_call(uint32_t off)
+{
+    uint32_t (*enter)(struct vcpu *, const void *) =
+        (uint32_t (*)(struct vcpu *, const void *))(void *)(rig.x + rig.stubs.enter);
+    return (enum cpu_exit)enter(rig.t1, rig.x + off);
+}
+
 /* Where a fault was, and what the block had lent out or not counted. */
 static void rig_fault(void)
 {
@@ -319,6 +326,8 @@ static void rig_fault(void)
         rig.t1->icount += m->uncounted;
         if (m->borrowed)
             rig.t1->r[m->borrowed - 1] = rig.t1->borrowed;
+        if (m->fixup)
+            rig_call(b->off + m->fixup);
         return;
     }
     fail_msg("a fault at %#x, in no block", off);
@@ -337,9 +346,7 @@ static enum cpu_exit rig_enter(void)
     if (atomic_load(&rig.t1->jt) != rig.jt_missing)
         atomic_store(&rig.t1->jt, rig.jt);
     rig.exits++;
-    uint32_t (*enter)(struct vcpu *, const void *) =
-        (uint32_t (*)(struct vcpu *, const void *))(void *)(rig.x + rig.stubs.enter);
-    enum cpu_exit why = enter(rig.t1, rig.x + b->off);
+    enum cpu_exit why = rig_call(b->off);
     if (!(rig.o.features & HOST_FEATURE_FSGSBASE))
         fail_msg("the rig needs fsgsbase");
     switch (why) {
