@@ -6,17 +6,21 @@
 
 #define WORDS(n) (((n) + 63) / 64)
 
-struct lx_files *lx_files_new(struct lx *lx)
+struct lx_files *lx_files_make(struct lx_vfs *v)
 {
-    struct lx_vfs *v = lx_vfs_of(lx);
     struct lx_files *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
     t->vfs = v;
     t->refs = 1;
-    t->limit = lx_config_of(lx)->files_max;
+    t->limit = lx_config_of(v->lx)->files_max;
     list_append(&v->tables, &t->all);
     return t;
+}
+
+struct lx_files *lx_files_new(struct lx *lx)
+{
+    return lx_files_make(lx_vfs_of(lx));
 }
 
 static uint64_t *grow_bits(uint64_t **bits, uint32_t old, uint32_t cap)
@@ -221,8 +225,8 @@ void lx_files_set_limit(struct lx_files *t, uint32_t limit)
 
 /* ---- fs contexts ---- */
 
-static struct lx_fs *fs_new(struct lx_vfs *v, struct lx_dentry *root, struct lx_dentry *cwd,
-                            uint32_t mask)
+struct lx_fs *lx_fs_make(struct lx_vfs *v, struct lx_dentry *root, struct lx_dentry *cwd,
+                         uint32_t mask)
 {
     struct lx_fs *fs = calloc(1, sizeof *fs);
     if (!fs)
@@ -236,12 +240,12 @@ static struct lx_fs *fs_new(struct lx_vfs *v, struct lx_dentry *root, struct lx_
 struct lx_fs *lx_fs_new(struct lx *lx)
 {
     struct lx_vfs *v = lx_vfs_of(lx);
-    return fs_new(v, v->sb[LX_SB_ROOT].root, v->sb[LX_SB_ROOT].root, 022);
+    return lx_fs_make(v, v->sb[LX_SB_ROOT].root, v->sb[LX_SB_ROOT].root, 022);
 }
 
 struct lx_fs *lx_fs_clone(struct lx_fs *o)
 {
-    return fs_new(o->vfs, o->root, o->cwd, o->umask);
+    return lx_fs_make(o->vfs, o->root, o->cwd, o->umask);
 }
 
 struct lx_fs *lx_fs_get(struct lx_fs *fs)

@@ -110,6 +110,8 @@ struct lx_files *lx_files_by_snap_id(struct lx_vfs *vfs,
 struct lx_fs *lx_fs_by_snap_id(struct lx_vfs *vfs, uint64_t id);
 struct lx_file *lx_file_by_snap_id(struct lx_vfs *vfs, uint64_t id);
 struct lx_tty *lx_tty_by_snap_id(struct lx_vfs *vfs, uint64_t id); /* borrowed */
+/* Everything is handed out: what nobody took goes. Once after a load, also one that failed later. */
+void lx_vfs_load_end(struct lx_vfs *vfs);
 /* Objects of files have odd identities (mem_object_set_snap_id), the process side's own (shared anonymous memory) even ones. Borrowed, or
  * NULL. */
 struct mem_object *lx_vfs_object_by_snap_id(struct lx_vfs *vfs, uint64_t id);

@@ -58,13 +58,13 @@ struct lx_dentry *lx_nameless(struct lx_sb *sb, struct lx_inode *i, const char *
     return lx_dentry_new(sb, NULL, text, strlen(text), i);
 }
 
-static const struct lx_file_ops path_ops = {0};
+const struct lx_file_ops lx_path_ops = {0};
 
 int64_t lx_file_open(struct lx_call *c, struct lx_dentry *d, uint32_t flags, struct lx_file **out)
 {
     struct lx_inode *i = d->inode;
     if (flags & O_PATH) {
-        *out = lx_file_new(d->sb->vfs, d, flags, &path_ops);
+        *out = lx_file_new(d->sb->vfs, d, flags, &lx_path_ops);
         return *out ? 0 : -ENFILE;
     }
     uint32_t type = i->mode & S_IFMT;
@@ -77,9 +77,15 @@ int64_t lx_file_open(struct lx_call *c, struct lx_dentry *d, uint32_t flags, str
     struct lx_file *f = lx_file_new(d->sb->vfs, d, flags, NULL);
     if (!f)
         return -ENFILE;
-    int64_t e = type == S_IFCHR    ? lx_dev_open(c, f)
-                : d->sb->ops->open ? d->sb->ops->open(c, f)
-                                   : -ENXIO;
+    int64_t e = 0;
+    if (type == S_IFCHR) {
+        e = lx_dev_open(c, f);
+    } else {
+        f->ops = type == S_IFDIR ? d->sb->ops->dir_ops : d->sb->ops->file_ops;
+        e = !f->ops                ? -ENXIO
+            : d->sb->ops->may_open ? d->sb->ops->may_open(lx_call_process(c), i)
+                                   : 0;
+    }
     if (e) {
         f->ops = NULL;
         lx_file_put(f);

@@ -61,21 +61,68 @@ static void slot_del(struct lx_dentry *d)
     lx_dentry_put(d); /* the caller has one of its own */
 }
 
+/* Loading a snapshot: the slots of a directory come in any order and are sorted at the end. */
+void lx_slot_restore(struct lx_dentry *d, uint64_t seq)
+{
+    struct lx_inode *dir = d->parent->inode;
+    if (slots_reserve(dir, 1))
+        return;
+    slot_add(d);
+    dir->slots[d->slot].seq = seq;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    const struct lx_slot *x = a, *y = b;
+    return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+int lx_slots_sort(struct lx_inode *dir)
+{
+    qsort(dir->slots, dir->slot_count, sizeof *dir->slots, by_seq);
+    for (uint32_t k = 0; k < dir->slot_count; k++)
+        dir->slots[k].d->slot = k;
+    uint64_t seq = 0;
+    for (uint32_t k = 0; k < dir->slot_count; k++) {
+        if (dir->slots[k].seq <= seq || dir->slots[k].seq >= dir->next_seq)
+            return -EINVAL;
+        seq = dir->slots[k].seq;
+    }
+    return 0;
+}
+
+void lx_name_drop(struct lx_dentry *d)
+{
+    lx_dentry_get(d);
+    lx_dentry_unhash(d);
+    if (d->slot != UINT32_MAX)
+        slot_del(d);
+    lx_dentry_put(d);
+}
+
 /* ---- inodes of the image ---- */
+
+struct lx_inode *lx_mem_inode_known(struct lx_vfs *v, uint64_t nid)
+{
+    uint64_t h = lx_hash_mix(nid);
+    for (struct lx_hnode *n = lx_hash_first(&v->by_nid, h); n; n = n->next) {
+        struct lx_inode *i = container_of(n, struct lx_inode, by_nid);
+        if (i->nid == nid)
+            return i;
+    }
+    return NULL;
+}
 
 struct lx_inode *lx_mem_inode_by_nid(struct lx_sb *sb, uint64_t nid, int *error)
 {
     struct lx_vfs *v = sb->vfs;
-    uint64_t h = lx_hash_mix(nid);
-    for (struct lx_hnode *n = lx_hash_first(&v->by_nid, h); n; n = n->next) {
-        struct lx_inode *i = container_of(n, struct lx_inode, by_nid);
-        if (i->nid == nid) {
-            if (!i->refs++ && i->orphaned) {
-                list_remove(&i->orphan);
-                i->orphaned = false;
-            }
-            return i;
+    struct lx_inode *known = lx_mem_inode_known(v, nid);
+    if (known) {
+        if (!known->refs++ && known->orphaned) {
+            list_remove(&known->orphan);
+            known->orphaned = false;
         }
+        return known;
     }
     struct img_inode ii;
     struct err err;
@@ -99,7 +146,7 @@ struct lx_inode *lx_mem_inode_by_nid(struct lx_sb *sb, uint64_t nid, int *error)
     i->rdev_minor = ii.rdev_minor;
     i->size = ii.size;
     i->atime = i->mtime = i->ctime = (struct lx_time){ii.mtime, ii.mtime_ns};
-    lx_hash_add(&v->by_nid, &i->by_nid, h);
+    lx_hash_add(&v->by_nid, &i->by_nid, lx_hash_mix(nid));
     return i;
 }
 
@@ -533,13 +580,6 @@ static int64_t mem_dir_seek(struct lx_file *f, int64_t off, int whence)
 
 const struct lx_file_ops lx_mem_dir_ops = {.readdir = mem_readdir, .seek = mem_dir_seek};
 
-static int mem_open(struct lx_call *c, struct lx_file *f)
-{
-    (void)c;
-    f->ops = S_ISDIR(f->inode->mode) ? &lx_mem_dir_ops : &lx_mem_file_ops;
-    return 0;
-}
-
 const struct lx_fs_ops lx_root_fs_ops = {.type = "overlay",
                                          .source = "overlay",
                                          .mount_options = "rw,relatime",
@@ -547,7 +587,8 @@ const struct lx_fs_ops lx_root_fs_ops = {.type = "overlay",
                                          .writable = true,
                                          .lookup = lx_mem_lookup,
                                          .readlink = mem_readlink,
-                                         .open = mem_open};
+                                         .dir_ops = &lx_mem_dir_ops,
+                                         .file_ops = &lx_mem_file_ops};
 const struct lx_fs_ops lx_dev_fs_ops = {.type = "tmpfs",
                                         .source = "devtmpfs",
                                         .mount_options = "rw,nosuid,relatime",
@@ -555,4 +596,5 @@ const struct lx_fs_ops lx_dev_fs_ops = {.type = "tmpfs",
                                         .writable = true,
                                         .lookup = lx_mem_lookup,
                                         .readlink = mem_readlink,
-                                        .open = mem_open};
+                                        .dir_ops = &lx_mem_dir_ops,
+                                        .file_ops = &lx_mem_file_ops};

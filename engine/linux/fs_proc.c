@@ -496,13 +496,21 @@ static void proc_release(struct lx_file *f)
 const struct lx_file_ops lx_proc_file_ops = {
     .read = proc_read, .write = proc_write, .seek = proc_seek, .release = proc_release};
 
-static int proc_open(struct lx_call *c, struct lx_file *f)
+static int proc_may_open(struct lx_process *who, struct lx_inode *i)
 {
-    struct lx_process *p = process_of(f->inode);
-    if (p && !(f->inode->mode & 0077) && !may_look(lx_call_process(c), p))
-        return -EACCES;
-    f->ops = S_ISDIR(f->inode->mode) ? &proc_dir_ops : &lx_proc_file_ops;
-    return 0;
+    struct lx_process *p = process_of(i);
+    return p && !(i->mode & 0077) && !may_look(who, p) ? -EACCES : 0;
+}
+
+bool lx_proc_valid(uint64_t proc, uint32_t mode)
+{
+    uint32_t node = proc & 0xff;
+    if (node < N_DIRS)
+        return S_ISDIR(mode);
+    if (node < N_TABLE)
+        return node == N_FD_LINK ? S_ISLNK(mode) : S_ISREG(mode);
+    return node - N_TABLE < ARRAY_LEN(table) &&
+           (table[node - N_TABLE].mode & S_IFMT) == (mode & S_IFMT) && !S_ISDIR(mode);
 }
 
 const struct lx_fs_ops lx_proc_fs_ops = {.type = "proc",
@@ -512,4 +520,6 @@ const struct lx_fs_ops lx_proc_fs_ops = {.type = "proc",
                                          .lookup = proc_lookup,
                                          .readlink = proc_readlink,
                                          .jump = proc_jump,
-                                         .open = proc_open};
+                                         .dir_ops = &proc_dir_ops,
+                                         .file_ops = &lx_proc_file_ops,
+                                         .may_open = proc_may_open};

@@ -1,4 +1,5 @@
 /* A guest's file systems: made, mounted, taken down; its console. */
+#include "engine/linux/sock.h"
 #include "engine/linux/tty.h"
 
 #include <stdio.h>
@@ -171,6 +172,8 @@ void lx_vfs_free(struct lx_vfs *v)
 {
     if (!v)
         return;
+    lx_vfs_load_end(v);
+    lx_socks_drop_all(v);
     ASSERT(list_empty(&v->files) && list_empty(&v->tables) && list_empty(&v->contexts));
     if (v->con_tty)
         lx_tty_put(v->con_tty);
@@ -259,7 +262,7 @@ size_t lx_con_read(struct lx_vfs *v, int stream, void *p, size_t n)
 size_t lx_con_write(struct lx_vfs *v, const void *p, size_t n)
 {
     struct lx_pipe *ring = v->con_tty ? v->con_tty->raw : v->con[0];
-    if (!v->con_tty && !ring->writers)
+    if (!v->con_tty && v->con_eof)
         return 0;
     size_t k = lx_pipe_give(ring, p, n);
     if (!k)
@@ -273,9 +276,10 @@ size_t lx_con_write(struct lx_vfs *v, const void *p, size_t n)
 
 void lx_con_eof(struct lx_vfs *v)
 {
-    if (v->con_tty || !v->con[0]->writers)
+    if (v->con_tty || v->con_eof)
         return;
-    v->con[0]->writers = 0; /* what the guest opens for writing itself is not counted: nobody can */
+    v->con_eof = true;
+    v->con[0]->writers--;
     lx_wake_all(v->lx, &v->con[0]->wait);
 }
 

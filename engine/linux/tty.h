@@ -82,6 +82,6 @@ int64_t lx_ptmx_open(struct lx_call *c, struct lx_file *f);
 struct lx_tty *lx_pty_find(struct lx_vfs *v, uint32_t index);
 void lx_pty_gone(struct lx_tty *t);
 int64_t lx_pty_peer(struct lx_call *c, struct lx_tty *t, uint32_t flags);
-void lx_ptm_release_side(struct lx_tty *t);
+int lx_pty_claim(struct lx_tty *t, uint32_t index);
 
 #endif

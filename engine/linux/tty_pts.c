@@ -19,6 +19,24 @@ void lx_pty_gone(struct lx_tty *t)
     t->vfs->pty_count--;
 }
 
+/* Loading: t gets this number. */
+int lx_pty_claim(struct lx_tty *t, uint32_t index)
+{
+    struct lx_vfs *v = t->vfs;
+    if (index >= v->pty_cap) {
+        uint32_t cap = MAX(v->pty_cap * 2, ALIGN_UP(index + 1, 8u));
+        struct lx_tty **p = realloc(v->ptys, cap * sizeof *p);
+        if (!p)
+            return -ENOMEM;
+        memset(p + v->pty_cap, 0, (cap - v->pty_cap) * sizeof *p);
+        v->ptys = p;
+        v->pty_cap = cap;
+    }
+    v->ptys[index] = t;
+    v->pty_count++;
+    return 0;
+}
+
 static int claim_index(struct lx_vfs *v, uint32_t *index)
 {
     if (v->pty_count == v->pty_cap) {
@@ -164,20 +182,13 @@ static int64_t pts_seek(struct lx_file *f, int64_t off, int whence)
 
 static const struct lx_file_ops pts_dir_ops = {.readdir = pts_readdir, .seek = pts_seek};
 
-static int pts_open(struct lx_call *c, struct lx_file *f)
-{
-    (void)c;
-    f->ops = &pts_dir_ops;
-    return 0;
-}
-
 const struct lx_fs_ops lx_pts_fs_ops = {.type = "devpts",
                                         .source = "devpts",
                                         .mount_options =
                                             "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=000",
                                         .magic = 0x1cd1,
                                         .lookup = pts_lookup,
-                                        .open = pts_open};
+                                        .dir_ops = &pts_dir_ops};
 
 int lx_pts_root(struct lx_sb *sb)
 {

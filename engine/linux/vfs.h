@@ -87,8 +87,8 @@ struct lx_fs_ops {
     int (*readlink)(struct lx_process *p, struct lx_dentry *d, char **text);
     /* A link that jumps (proc's fd/N, exe, cwd): a reference, or -ENOLINK: follow the text. NULL: never. */
     int (*jump)(struct lx_process *p, struct lx_dentry *d, struct lx_dentry **out);
-    /* Set ops of a file just made for this inode (regular files and directories). */
-    int (*open)(struct lx_call *c, struct lx_file *f);
+    const struct lx_file_ops *dir_ops, *file_ops; /* of directories and regular files */
+    int (*may_open)(struct lx_process *p, struct lx_inode *i); /* beyond the mode; NULL: always */
 };
 
 struct lx_sb {
@@ -200,6 +200,7 @@ struct lx_file {
 };
 
 struct lx_net;
+struct lx_loaded;
 struct lx_vfs {
     struct lx *lx;
     struct img *img; /* NULL: none */
@@ -209,16 +210,18 @@ struct lx_vfs {
     size_t lru_count;
     struct list inodes, files, tables, contexts, orphans, ttys, socks;
     uint64_t quota_bytes, used_bytes;
-    uint32_t file_count, pipe_pages;
+    uint32_t file_count, pipe_pages, sock_count;
     uint32_t orphan_scan;
     uint64_t next_id; /* pipes, sockets: ino */
     uint32_t lock_count;
     struct lx_waitq lock_wait; /* record locks and flock: any change */
+    bool con_eof;              /* nothing more comes to stdin */
     struct lx_pipe *con[3];    /* stdin, stdout, stderr without a terminal */
     struct lx_tty *con_tty;    /* the console, if it is one */
     struct lx_tty **ptys;      /* by number; NULL: free */
     uint32_t pty_count, pty_cap;
     struct lx_net *net;
+    struct lx_loaded *loaded; /* between lx_vfs_load and lx_vfs_load_end */
 };
 
 /* ---- fs_inode.c: lifetime ---- */
@@ -250,6 +253,11 @@ uint64_t lx_inode_size(const struct lx_inode *i);
 int lx_charge(struct lx_vfs *v, uint64_t bytes);
 void lx_uncharge(struct lx_vfs *v, uint64_t bytes);
 bool lx_vfs_check(struct lx_vfs *v);
+void lx_slot_restore(struct lx_dentry *d, uint64_t seq); /* loading: in any order */
+int lx_slots_sort(struct lx_inode *dir); /* then put in order; -EINVAL: a number twice */
+void lx_name_drop(struct lx_dentry *d);  /* a load that failed: d is no name any more */
+bool lx_proc_valid(uint64_t proc, uint32_t mode);
+struct lx_inode *lx_mem_inode_known(struct lx_vfs *v, uint64_t nid);
 
 /* ---- fs_mem.c: the memory file system over an image ---- */
 
@@ -379,6 +387,9 @@ struct lx_fs {
     uint32_t refs, snap_id, umask;
     struct lx_dentry *root, *cwd;
 };
+struct lx_files *lx_files_make(struct lx_vfs *v);
+struct lx_fs *lx_fs_make(struct lx_vfs *v, struct lx_dentry *root, struct lx_dentry *cwd,
+                         uint32_t mask);
 int lx_files_install_at(struct lx_files *t, struct lx_file *f, uint32_t from, bool cloexec);
 /* Any file, O_PATH too. */
 struct lx_file *lx_files_any(struct lx_files *t, int64_t fd);
@@ -435,7 +446,7 @@ int64_t lx_dev_open(struct lx_call *c, struct lx_file *f);
 const struct lx_file_ops *lx_dev_ops(uint32_t major, uint32_t minor); /* memory devices; NULL */
 int lx_proc_root(struct lx_sb *sb);
 struct lx_inode *lx_proc_inode(struct lx_sb *sb, uint64_t proc, uint32_t mode);
-extern const struct lx_file_ops lx_proc_file_ops;
+extern const struct lx_file_ops lx_proc_file_ops, lx_path_ops;
 int lx_pts_root(struct lx_sb *sb);
 void lx_net_free(struct lx_vfs *v);
 struct lx_vfs *lx_vfs_alloc(struct lx *lx);
