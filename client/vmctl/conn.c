@@ -8,6 +8,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* What to type to start a daemon: the one beside this program, if there is one. */
+static void daemon_command(char *out, size_t cap)
+{
+    ssize_t n = readlink("/proc/self/exe", out, cap - 8);
+    char *slash;
+    out[n > 0 ? n : 0] = 0;
+    if ((slash = strrchr(out, '/'))) {
+        strcpy(slash + 1, "vmd");
+        if (access(out, X_OK) == 0)
+            return;
+    }
+    strcpy(out, "vmd");
+}
+
 res_t ctl_connect(struct ctl_conn *c, const struct ctl_args *a, struct err *err)
 {
     char path[PB_PATH_MAX], dir[PB_PATH_MAX];
@@ -38,10 +52,12 @@ res_t ctl_connect(struct ctl_conn *c, const struct ctl_args *a, struct err *err)
     if (connect(c->fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
         int why = errno;
         close_fd(&c->fd);
-        if (why == ENOENT || why == ECONNREFUSED)
+        if (why == ENOENT || why == ECONNREFUSED) {
+            daemon_command(dir, sizeof dir);
             return err_set(err, ERR_UNAVAILABLE,
-                           "no daemon at %s; start it with \"vmd --daemonize%s%s\"", given,
-                           by_default ? "" : " --socket ", by_default ? "" : given);
+                           "no daemon at %.107s; start it with \"%.200s --daemonize%s%.107s\"",
+                           given, dir, by_default ? "" : " --socket ", by_default ? "" : given);
+        }
         return err_set(err, ERR_UNAVAILABLE, "cannot reach the daemon at %s: %s", given,
                        strerror(why));
     }

@@ -23,8 +23,15 @@ static const struct {
 #undef COMMAND
 
 const struct ctl_command ctl_commands[] = {
-#define COMMAND(ident, words, arguments, least, most, flags, summary, ...)                         \
-    {words, arguments, least, most, flags, summary, ctl_cmd_##ident, options_of_##ident,           \
+#define COMMAND(ident, words, arguments, least, most, flags, summary, ...) \
+    {words,                                                                \
+     arguments,                                                            \
+     least,                                                                \
+     most,                                                                 \
+     flags,                                                                \
+     summary,                                                              \
+     ctl_cmd_##ident,                                                      \
+     options_of_##ident,                                                   \
      ARRAY_LEN(options_of_##ident)},
 #include "client/vmctl/commands.def"
 #undef COMMAND

@@ -87,5 +87,5 @@ for c in run ps stop kill wait logs rm "image import" "image ls" version; do
 done
 stop_daemon
 run ps
-expect "without a daemon it says how to start one" 125 "" '*no daemon at *; start it with "vmd --daemonize --socket*'
+expect "without a daemon it says how to start one" 125 "" '*no daemon at *; start it with "*/bin/vmd --daemonize --socket*'
 finish
