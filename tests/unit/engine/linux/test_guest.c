@@ -1,0 +1,246 @@
+// links: engine/linux engine/linux/riscv engine/guest/riscv engine/host/x64 engine/execute engine/memory engine/base
+/*
+ * The process side with guests of a few instructions: their ends, their limits, stopping, time, signals from outside.
+ */
+#include "rig.h"
+
+#include <signal.h>
+
+static void an_exit_code_comes_through(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    RIG_START(&r, LI(A0, 42), CALL(SYS_EXIT));
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.kind, LX_END_EXIT);
+    assert_int_equal(r.end.code, 42);
+    rig_stop(&r);
+}
+
+static void a_trap_ends_the_guest_and_says_where(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    RIG_START(&r, LI(A1, 16), op_ld(A0, A1, 0));
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.kind, LX_END_SIGNAL);
+    assert_int_equal(r.end.code, SIGSEGV);
+    assert_string_equal(r.end.text, "SIGSEGV at pc 0x1007c (ld a0,0(a1)), address 0x10");
+    rig_stop(&r);
+    rig_parts(&r);
+    RIG_START(&r, ILLEGAL);
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.code, SIGILL);
+    rig_stop(&r);
+    rig_parts(&r);
+    RIG_START(&r, EBREAK);
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.code, SIGTRAP);
+    rig_stop(&r);
+}
+
+static void a_signal_from_outside_ends_it(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    RIG_START(&r, SELF);
+    usleep(5000);
+    lx_signal_init(r.lx, SIGTERM);
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.kind, LX_END_SIGNAL);
+    assert_int_equal(r.end.code, SIGTERM);
+    assert_string_equal(r.end.text, "SIGTERM");
+    rig_stop(&r);
+}
+
+static void a_guest_is_killed_before_during_and_after_its_run(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err;
+    rig_parts(&r);
+    const uint32_t code[] = {SELF};
+    r.config.program_bytes = rig_elf(r.elf, code, 1);
+    assert_int_equal(lx_new(&r.config, &r.lx, &err), OK); /* never started */
+    lx_kill(r.lx);
+    assert_true(lx_ended(r.lx, &r.end));
+    assert_int_equal(r.end.kind, LX_END_KILLED);
+    rig_stop(&r);
+    rig_parts(&r);
+    RIG_START(&r, SELF);
+    usleep(5000);
+    uint64_t t0 = os_now_ns();
+    lx_kill(r.lx);
+    assert_true(rig_wait(&r));
+    assert_true(os_now_ns() - t0 < 1000000000u);
+    assert_int_equal(r.end.kind, LX_END_KILLED);
+    lx_kill(r.lx);
+    assert_true(lx_ended(r.lx, &r.end));
+    rig_stop(&r);
+}
+
+static void a_storm_of_calls_cannot_keep_the_lock(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    RIG_START(&r, LI(A7, SYS_GETPID), ECALL, op_j(-4));
+    uint64_t worst = 0;
+    for (int i = 0; i < 100; i++) {
+        struct lx_stats s;
+        uint64_t t0 = os_now_ns();
+        lx_stats(r.lx, &s);
+        worst = MAX(worst, os_now_ns() - t0);
+    }
+    assert_true(worst < 1000000000u);
+    rig_stop(&r);
+}
+
+static void the_cpu_limit_ends_a_loop(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    r.config.cpu_ns_max = 30000000;
+    RIG_START(&r, SELF);
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.kind, LX_END_LIMIT);
+    assert_string_equal(r.end.text, "CPU time limit of 0.030 s used up");
+    struct lx_stats s;
+    lx_stats(r.lx, &s);
+    assert_in_range(s.cpu_ns, 30000000, 2000000000);
+    rig_stop(&r);
+}
+
+/* Sleeps 0.1 s by the guest's clock, then exits. */
+#define SLEEPER                                                                           \
+    op_addi(SP, SP, -16), op_sd(ZERO, SP, 0), LUI(A0, 100000000 >> 12), op_sd(A0, SP, 8), \
+        MV(A0, SP), LI(A1, 0), CALL(SYS_NANOSLEEP), CALL(SYS_EXIT)
+
+static void the_clocks_stand_still_while_it_is_paused(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    uint64_t t0 = os_now_ns();
+    RIG_START(&r, SLEEPER);
+    usleep(20000);
+    lx_pause(r.lx);
+    usleep(300000);
+    assert_false(lx_ended(r.lx, NULL));
+    lx_pause(r.lx); /* again: nothing */
+    lx_resume(r.lx);
+    assert_true(rig_wait(&r));
+    assert_int_equal(r.end.code, 0);
+    assert_true(os_now_ns() - t0 >= 399000000);
+    rig_stop(&r);
+}
+
+static void a_busy_guest_is_paused_and_goes_on(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    RIG_START(&r, SELF);
+    for (int i = 0; i < 20; i++) {
+        struct lx_stats a, b;
+        lx_pause(r.lx);
+        lx_stats(r.lx, &a);
+        usleep(2000);
+        lx_stats(r.lx, &b);
+        assert_true(b.cpu_ns - a.cpu_ns < 1500000);
+        lx_resume(r.lx);
+        usleep(1000);
+    }
+    lx_kill(r.lx);
+    assert_true(rig_wait(&r));
+    rig_stop(&r);
+}
+
+/* sigaction {handler at +16 of the code's end}, kill(getpid(), 10): the handler gets 10 in a0 and the registers come back. */
+static void a_handler_runs_and_returns_with_every_register(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_parts(&r);
+    RIG_START(&r, AUIPC(S0),           /* 0: pc */
+              op_addi(T0, S0, 27 * 4), /* the handler */
+              op_addi(SP, SP, -32), op_sd(T0, SP, 0), op_sd(ZERO, SP, 8),
+              op_sd(ZERO, SP, 16), /* struct sigaction */
+              LI(A0, 10), MV(A1, SP), LI(A2, 0), LI(A3, 8), CALL(SYS_SIGACTION), LI(S1, 77),
+              LI(T2, 55), LI(GP, 0),                                      /* 12.. */
+              CALL(SYS_GETPID), LI(A1, 10), CALL(SYS_KILL),               /* 15.. */
+              op_addi(S1, S1, -77), op_addi(T2, T2, -55),                 /* 20: zero again? */
+              (uint32_t)(T2 << 20 | S1 << 15 | 6 << 12 | S1 << 7 | 0x33), /* or s1, s1, t2 */
+              (uint32_t)(GP << 20 | S1 << 15 | 0 << 12 | A0 << 7 |
+                         0x33), /* add a0, s1, gp: 0 + 0: gp was restored too */
+              CALL(SYS_EXIT), ILLEGAL,
+              /* 26: the handler: spoil what it may find, check a0, return */
+              LI(S1, 1), LI(T2, 2), op_addi(A0, A0, -10), op_beqz(A0, 8), ILLEGAL, LI(GP, 9),
+              (uint32_t)(RA << 15 | 0x67));
+    assert_true(rig_wait(&r));
+    assert_string_equal(r.end.text, "exit 0");
+    rig_stop(&r);
+}
+
+static void a_bad_program_is_refused_with_what_and_where(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err = {0};
+    rig_parts(&r);
+    const uint32_t code[] = {SELF};
+    r.config.program_bytes = rig_elf(r.elf, code, 1);
+    r.elf[18] = 62;
+    assert_int_equal(lx_new(&r.config, &r.lx, &err), FAIL);
+    assert_int_equal(err.code, ERR_BAD_ELF);
+    assert_string_equal(err.text,
+                        "/vivarium/init: ELF machine 62 at offset 18: this guest runs machine 243");
+    r.elf[18] = 243;
+    Elf64_Phdr *p = (Elf64_Phdr *)(void *)(r.elf + 64);
+    p->p_memsz = (uint64_t)100 << 30;
+    assert_int_equal(lx_new(&r.config, &r.lx, &err), FAIL);
+    assert_int_equal(err.code, ERR_LIMIT);
+    r.config.program = NULL;
+    r.config.program_bytes = 0;
+    assert_int_equal(lx_new(&r.config, &r.lx, &err), FAIL);
+    assert_string_equal(err.text, "program test: No such file or directory (PATH is "
+                        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)");
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    run_engine_free(r.engine);
+    mem_pool_free(r.pool);
+    run_thread_fini();
+}
+
+static void guests_come_and_go_without_leaving_anything(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        struct rig r;
+        rig_parts(&r);
+        RIG_START(&r, LI(A0, 3), CALL(SYS_EXIT));
+        assert_true(rig_wait(&r));
+        rig_stop(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_exit_code_comes_through),
+        cmocka_unit_test(a_trap_ends_the_guest_and_says_where),
+        cmocka_unit_test(a_signal_from_outside_ends_it),
+        cmocka_unit_test(a_guest_is_killed_before_during_and_after_its_run),
+        cmocka_unit_test(a_storm_of_calls_cannot_keep_the_lock),
+        cmocka_unit_test(the_cpu_limit_ends_a_loop),
+        cmocka_unit_test(the_clocks_stand_still_while_it_is_paused),
+        cmocka_unit_test(a_busy_guest_is_paused_and_goes_on),
+        cmocka_unit_test(a_handler_runs_and_returns_with_every_register),
+        cmocka_unit_test(a_bad_program_is_refused_with_what_and_where),
+        cmocka_unit_test(guests_come_and_go_without_leaving_anything),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
