@@ -52,19 +52,6 @@ static bool get_pending(struct loading *l, struct lx_process *p, struct lx_pendi
     return !l->r->failed;
 }
 
-/* A length-prefixed array of exactly this many bytes. */
-static bool get_fixed(struct snap_reader *r, void *p, size_t n)
-{
-    size_t got = 0;
-    const void *bytes = snap_get_bytes(r, n, &got);
-    if (!bytes || got != n) {
-        snap_refuse(r, "a record of %zu bytes has %zu", n, got);
-        return false;
-    }
-    memcpy(p, bytes, n);
-    return true;
-}
-
 static void get_name(struct snap_reader *r, char *to, size_t n)
 {
     char *s = snap_get_str(r, n - 1);
@@ -79,7 +66,7 @@ static res_t load_head(struct loading *l)
 {
     struct lx *lx = l->lx;
     struct snap_reader *r = l->r;
-    uint32_t bits = snap_get_u32(r);
+    uint32_t bits = (uint32_t)snap_get_u64(r);
     if (!r->failed && bits != lx->window_bits)
         snap_refuse(r, "the snapshot's windows have %u bits, this guest's %u", bits,
                     lx->window_bits);
@@ -92,7 +79,8 @@ static res_t load_head(struct loading *l)
     lx->call_count = snap_get_u64(r);
     lx->fork_count = snap_get_u64(r);
     lx->object_id = snap_get_max(r, INT64_MAX, "object number") & ~(uint64_t)1;
-    lx->next_pid = (uint32_t)MAX(snap_get_max(r, LX_SNAP_PID_MAX - 1, "next pid"), (uint64_t)1);
+    uint64_t next = snap_get_max(r, LX_SNAP_PID_MAX - 1, "next pid");
+    lx->next_pid = (uint32_t)MAX(next, (uint64_t)1);
     return snap_check(r, l->err);
 }
 
@@ -167,7 +155,7 @@ static res_t load_shared(struct loading *l)
         struct lx_sighand *h = l->sighands[l->sighand_count] = lx_sighand_new();
         if (!h)
             return err_set(l->err, ERR_NO_MEMORY, "snapshot: handler tables");
-        get_fixed(l->r, h->act, sizeof h->act);
+        snap_get_exact(l->r, h->act, sizeof h->act);
         for (int i = 0; i < LX_SIG_COUNT; i++)
             h->act[i].mask &= ~LX_SIG_UNBLOCKABLE;
         h->act[SIGKILL - 1].handler = h->act[SIGSTOP - 1].handler = LX_SIG_DFL;
@@ -191,7 +179,7 @@ static bool valid_number(uint32_t id)
 static struct lx_process *load_ids(struct loading *l, uint32_t *ppid)
 {
     uint32_t ids[10];
-    if (!get_fixed(l->r, ids, sizeof ids))
+    if (!snap_get_exact(l->r, ids, sizeof ids))
         return NULL;
     if (!valid_number(ids[0]) || !valid_number(ids[1]) || !valid_number(ids[2]) ||
         lx_process_find(l->lx, ids[0])) {
@@ -226,17 +214,17 @@ static void load_state(struct loading *l, struct lx_process *p)
     struct lx_process_private *v = p->priv;
     struct snap_reader *r = l->r;
     uint64_t numbers[8] = {0};
-    get_fixed(r, p->comm, sizeof p->comm);
+    snap_get_exact(r, p->comm, sizeof p->comm);
     p->comm[sizeof p->comm - 1] = 0;
     p->exe_path = snap_get_str(r, LX_PATH_MAX + 16);
-    get_fixed(r, numbers, sizeof numbers);
+    snap_get_exact(r, numbers, sizeof numbers);
     p->arg_start = numbers[0], p->arg_end = numbers[1], p->env_start = numbers[2],
     p->env_end = numbers[3];
     p->stack_top = numbers[4], p->start_ns = numbers[5], p->cpu_ns = numbers[6],
     p->children_cpu_ns = numbers[7];
-    get_fixed(r, p->rlim_cur, sizeof p->rlim_cur);
-    get_fixed(r, p->rlim_max, sizeof p->rlim_max);
-    uint32_t flags = snap_get_u32(r);
+    snap_get_exact(r, p->rlim_cur, sizeof p->rlim_cur);
+    snap_get_exact(r, p->rlim_max, sizeof p->rlim_max);
+    uint32_t flags = (uint32_t)snap_get_u64(r);
     p->zombie = flags & 1, p->stopped = flags >> 1 & 1, p->execed = flags >> 2 & 1;
     v->vforked = flags >> 3 & 1, v->exiting = flags >> 4 & 1, v->stop_pending = flags >> 5 & 1;
     v->continue_pending = flags >> 6 & 1, v->no_new_privs = flags >> 7 & 1,
@@ -254,7 +242,7 @@ static void load_links(struct loading *l, struct lx_process *p)
 {
     struct lx_process_private *v = p->priv;
     struct lx_vfs *vfs = l->lx->vfs;
-    uint32_t sighand = snap_get_u32(l->r), mm = snap_get_u32(l->r);
+    uint32_t sighand = (uint32_t)snap_get_u64(l->r), mm = (uint32_t)snap_get_u64(l->r);
     uint64_t files = snap_get_u64(l->r), fs = snap_get_u64(l->r), tty = snap_get_u64(l->r),
              exe = snap_get_u64(l->r);
     if (l->r->failed)
@@ -358,14 +346,14 @@ static void load_call(struct loading *l, struct lx_thread *t)
     if (!t->in_call || r->failed)
         return;
     *c = (struct lx_call){.lx = l->lx, .t = t};
-    c->nr = snap_get_u32(r);
-    c->runs = snap_get_u32(r);
+    c->nr = (uint32_t)snap_get_u64(r);
+    c->runs = (uint32_t)snap_get_u64(r);
     c->no_signals = snap_get_max(r, 1, "no signals");
     t->restart = (int)snap_get_max(r, LX_ERESTARTNOHAND, "restart code");
     c->wake = (enum lx_wake)snap_get_max(r, LX_WAKE_SIGNAL, "why it woke");
     c->deadline_ns = snap_get_u64(r);
-    get_fixed(r, c->arg, sizeof c->arg);
-    get_fixed(r, c->progress, sizeof c->progress);
+    snap_get_exact(r, c->arg, sizeof c->arg);
+    snap_get_exact(r, c->progress, sizeof c->progress);
     uint64_t held = snap_get_u64(r);
     if (r->failed)
         return;
@@ -388,7 +376,7 @@ static void load_thread_state(struct loading *l, struct lx_thread *t)
     t->state = (enum lx_thread_state)snap_get_max(r, LX_T_STOPPED, "thread state");
     t->dying = snap_get_max(r, 1, "dying");
     t->exit_status = (int)snap_get_max(r, 0xffff, "exit status");
-    get_fixed(r, &t->regs, sizeof t->regs);
+    snap_get_exact(r, &t->regs, sizeof t->regs);
     clean_regs(&t->regs);
     load_call(l, t);
     t->sigmask = snap_get_u64(r) & ~LX_SIG_UNBLOCKABLE;
@@ -397,10 +385,10 @@ static void load_thread_state(struct loading *l, struct lx_thread *t)
     get_pending(l, t->p, &t->pending);
     t->altstack.sp = snap_get_u64(r);
     t->altstack.size = snap_get_u64(r);
-    t->altstack.flags = snap_get_u32(r);
+    t->altstack.flags = (uint32_t)snap_get_u64(r);
     t->clear_tid = snap_get_u64(r);
     t->robust_list = snap_get_u64(r);
-    get_fixed(r, t->comm, sizeof t->comm);
+    snap_get_exact(r, t->comm, sizeof t->comm);
     t->comm[sizeof t->comm - 1] = 0;
 }
 
@@ -408,7 +396,7 @@ static void load_thread(struct loading *l)
 {
     if (!snap_open(l->r, LX_SNAP_THREAD, LX_SNAP_VERSION))
         return;
-    uint32_t pid = snap_get_u32(l->r), tid = snap_get_u32(l->r);
+    uint32_t pid = (uint32_t)snap_get_u64(l->r), tid = (uint32_t)snap_get_u64(l->r);
     struct lx_process *p = lx_process_find(l->lx, pid);
     struct lx_thread *t = NULL;
     if (!p || p->zombie || !valid_number(tid) || lx_thread_find(l->lx, tid))

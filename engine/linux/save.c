@@ -22,7 +22,7 @@ static void put_pending(struct snap_writer *w, const struct lx_pending *q)
     uint32_t n = 0;
     list_for_each(l, &q->queue) n++;
     snap_put_u64(w, q->set);
-    snap_put_u32(w, n);
+    snap_put_u64(w, n);
     list_for_each(l, &q->queue)
     {
         const struct lx_siginfo *i = &list_entry(l, struct lx_sigentry, link)->info;
@@ -142,14 +142,14 @@ static void save_process(void *ctx, struct lx_process *p)
                            v->exiting << 4 | v->stop_pending << 5 | v->continue_pending << 6 |
                            v->no_new_privs << 7 | v->keep_caps << 8 | v->dumpable << 9 |
                            v->unreported << 10;
-    snap_put_u32(w, flags);
-    snap_put_u32(w, (uint32_t)v->stop_signal);
-    snap_put_u32(w, (uint32_t)v->exit_signal);
-    snap_put_u32(w, (uint32_t)v->exit_status);
-    snap_put_u32(w, (uint32_t)v->pdeath_signal);
-    snap_put_u32(w, (uint32_t)(v->nice + 20));
-    snap_put_u32(w, v->sighand->snap_index);
-    snap_put_u32(w, v->mm ? v->mm->snap_index : LX_SNAP_NONE);
+    snap_put_u64(w, flags);
+    snap_put_u64(w, (uint32_t)v->stop_signal);
+    snap_put_u64(w, (uint32_t)v->exit_signal);
+    snap_put_u64(w, (uint32_t)v->exit_status);
+    snap_put_u64(w, (uint32_t)v->pdeath_signal);
+    snap_put_u64(w, (uint32_t)(v->nice + 20));
+    snap_put_u64(w, v->sighand->snap_index);
+    snap_put_u64(w, v->mm ? v->mm->snap_index : LX_SNAP_NONE);
     snap_put_u64(w, p->files ? lx_files_snap_id(p->files) : 0);
     snap_put_u64(w, p->fs ? lx_fs_snap_id(p->fs) : 0);
     snap_put_u64(w, p->ctty ? lx_tty_snap_id(p->ctty) : 0);
@@ -168,14 +168,14 @@ static void save_process(void *ctx, struct lx_process *p)
 static void put_call(struct snap_writer *w, const struct lx_thread *t)
 {
     const struct lx_call *c = &t->call;
-    snap_put_u32(w, t->in_call);
+    snap_put_u64(w, t->in_call);
     if (!t->in_call)
         return;
-    snap_put_u32(w, c->nr);
-    snap_put_u32(w, c->runs);
-    snap_put_u32(w, c->no_signals);
-    snap_put_u32(w, (uint32_t)t->restart);
-    snap_put_u32(w, c->wake);
+    snap_put_u64(w, c->nr);
+    snap_put_u64(w, c->runs);
+    snap_put_u64(w, c->no_signals);
+    snap_put_u64(w, (uint32_t)t->restart);
+    snap_put_u64(w, c->wake);
     snap_put_u64(w, c->deadline_ns);
     snap_put_bytes(w, c->arg, sizeof c->arg);
     snap_put_bytes(w, c->progress, sizeof c->progress);
@@ -186,20 +186,20 @@ static void save_thread(struct saving *s, const struct lx_thread *t)
 {
     struct snap_writer *w = s->w;
     snap_begin(w, LX_SNAP_THREAD, LX_SNAP_VERSION);
-    snap_put_u32(w, t->p->pid);
-    snap_put_u32(w, t->tid);
-    snap_put_u32(w, t->state);
-    snap_put_u32(w, t->dying);
-    snap_put_u32(w, (uint32_t)t->exit_status);
+    snap_put_u64(w, t->p->pid);
+    snap_put_u64(w, t->tid);
+    snap_put_u64(w, t->state);
+    snap_put_u64(w, t->dying);
+    snap_put_u64(w, (uint32_t)t->exit_status);
     snap_put_bytes(w, &t->regs, sizeof t->regs);
     put_call(w, t);
     snap_put_u64(w, t->sigmask);
     snap_put_u64(w, t->saved_mask);
-    snap_put_u32(w, t->saved_mask_set);
+    snap_put_u64(w, t->saved_mask_set);
     put_pending(w, &t->pending);
     snap_put_u64(w, t->altstack.sp);
     snap_put_u64(w, t->altstack.size);
-    snap_put_u32(w, t->altstack.flags);
+    snap_put_u64(w, t->altstack.flags);
     snap_put_u64(w, t->clear_tid);
     snap_put_u64(w, t->robust_list);
     snap_put_bytes(w, t->comm, sizeof t->comm);
@@ -215,7 +215,7 @@ static void save_head(struct saving *s)
 {
     struct lx *lx = s->lx;
     struct snap_writer *w = s->w;
-    snap_put_u32(w, lx->window_bits);
+    snap_put_u64(w, lx->window_bits);
     snap_put_str(w, lx->name);
     snap_put_str(w, lx->domain);
     snap_put_u64(w, lx_monotonic_ns(lx));
@@ -223,7 +223,7 @@ static void save_head(struct saving *s)
     snap_put_u64(w, lx->call_count);
     snap_put_u64(w, lx->fork_count);
     snap_put_u64(w, lx->object_id);
-    snap_put_u32(w, lx->next_pid);
+    snap_put_u64(w, lx->next_pid);
 }
 
 static void save_shared(struct saving *s)
@@ -234,8 +234,8 @@ static void save_shared(struct saving *s)
     snap_put_u64(w, 0);
     lx_process_each(s->lx, save_mm, s);
     lx_process_each(s->lx, save_sighand, s);
-    snap_put_u32(w, s->mm_count);
-    snap_put_u32(w, s->sighand_count);
+    snap_put_u64(w, s->mm_count);
+    snap_put_u64(w, s->sighand_count);
     s->mm_count = s->sighand_count = 0;
     s->write = true;
     lx_process_each(s->lx, save_mm, s);
@@ -251,8 +251,8 @@ static void save_all(struct saving *s)
     if (s->rc)
         return;
     save_shared(s);
-    snap_put_u32(s->w, lx->process_count);
-    snap_put_u32(s->w, lx->thread_count);
+    snap_put_u64(s->w, lx->process_count);
+    snap_put_u64(s->w, lx->thread_count);
     lx_process_each(lx, save_process, s);
     HASH_SRT(by_tid, lx->threads, tid_order);
     struct lx_thread *t, *next;
