@@ -236,7 +236,7 @@ void cc_defer_free(struct cc_cache *c, struct deferred *d)
 /* How many arenas should be free or on their way: enough to go on while the translator thread wakes up. */
 static uint32_t want_free(const struct cc_cache *c)
 {
-    return MAX(c->arena_count / 8, 1u);
+    return MIN(MAX(c->arena_count / 8, 1u), 8u);
 }
 
 void cc_evict_ahead(struct cc_cache *c)

@@ -38,9 +38,8 @@ static uint32_t pack_map(const struct host_code *code, uint8_t *p)
         const struct host_pcmap *m = &code->map[i];
         ASSERT(m->host_off >= host);
         int32_t step = (int32_t)(m->pc_off - pc);
-        n += put_leb(p + n,
-                     (m->host_off - host) << 3 | (m->fixup != 0) << 2 | (m->uncounted != 0) << 1 |
-                         (m->borrowed != 0));
+        n += put_leb(p + n, (m->host_off - host) << 3 | (m->fixup != 0) << 2 |
+                                (m->uncounted != 0) << 1 | (m->borrowed != 0));
         n += put_leb(p + n, (uint32_t)step << 1 ^ (uint32_t)(step >> 31));
         if (m->borrowed)
             p[n++] = m->borrowed;

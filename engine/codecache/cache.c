@@ -8,9 +8,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static res_code_t map_views(struct cc_cache *c, const char *name, struct err *err)
+static res_code_t map_views(struct cc_cache *c, struct err *err)
 {
-    if (os_memfd(name, c->map_bytes, &c->fd, err) != OK)
+    if (os_memfd("code-cache", c->map_bytes, &c->fd, err) != OK)
         return FAIL;
     c->rw = mmap(NULL, c->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, c->fd, 0);
     c->rx = mmap(NULL, c->map_bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, c->fd,
@@ -68,7 +68,7 @@ res_code_t cc_cache_new(const struct cc_config *config, struct cc_cache **out, s
     c->threads = calloc(c->thread_max, sizeof *c->threads);
     res_code_t rc = c->threads ? OK : err_set(err, ERR_NO_MEMORY, "code cache");
     if (rc == OK)
-        rc = map_views(c, config->name, err);
+        rc = map_views(c, err);
     if (rc == OK)
         rc = write_stubs(c, &config->options, err);
     if (rc == OK)

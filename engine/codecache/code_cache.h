@@ -79,11 +79,10 @@ struct cc_block {
 struct cc_config {
     const struct host_ops *host;
     struct host_options options; /* that the stubs are made for */
-    const char *name;
-    uint64_t cache_bytes; /* of arenas; at least 2 arenas */
-    uint32_t arena_bytes; /* a multiple of 4 KiB */
-    uint32_t thread_max;  /* cc_threads at a time */
-    uint32_t unused_max;  /* spaces that are kept though no process uses them */
+    uint64_t cache_bytes;        /* of arenas; at least 2 arenas */
+    uint32_t arena_bytes;        /* a multiple of 4 KiB */
+    uint32_t thread_max;         /* cc_threads at a time */
+    uint32_t unused_max;         /* spaces that are kept though no process uses them */
     void (*work)(
         void *
             ctx); /* there is something to reclaim: wake the translator thread. Called under locks: only signals */
@@ -137,7 +136,7 @@ void cc_quiesce(struct cc_cache *c, struct cc_thread *t);
 /* Make retired arenas that everybody is past free again; nudges who lags if `nudge`. True if nothing is left waiting.
  * Thread: any; never waits. */
 bool cc_reclaim(struct cc_cache *c, bool nudge);
-/* Translator thread: evict ahead of need while fewer than an eighth of the arenas are free. */
+/* Translator thread: evict ahead of need, so that a few arenas (an eighth, at most 8) are free or on their way. */
 void cc_evict_ahead(struct cc_cache *c);
 
 /* ---- spaces ---- */
@@ -162,6 +161,7 @@ void cc_space_put(struct cc_space *s);
  * itself; it has not joined. Part before put. No lock may be held. */
 bool cc_space_join(struct cc_space *s, struct cc_sharer *sh);
 void cc_space_part(struct cc_space *s, struct cc_sharer *sh);
+uint64_t cc_space_id(const struct cc_space *s); /* never used twice in a process */
 bool cc_space_has_key(struct cc_space *s, const void *key, size_t n);
 /* If the caller's is the only reference: take the key away, so that nobody else joins, and say true. May be called from hooks. */
 bool cc_space_claim(struct cc_space *s);

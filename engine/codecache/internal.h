@@ -64,6 +64,7 @@ struct page_entry {
 
 struct cc_space {
     struct cc_cache *cache;
+    uint64_t id;
     /* cache.lock */
     struct list hash_link; /* in cache.spaces, if keyed */
     struct list unused_link, all_link;

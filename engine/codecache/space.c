@@ -114,8 +114,10 @@ static struct cc_space *make(struct cc_cache *c, const void *key, size_t n, uint
         err_set(err, ERR_NO_MEMORY, "code space");
         return NULL;
     }
+    static _Atomic uint64_t ids;
     memcpy(copy, key, n);
     s->cache = c;
+    s->id = atomic_fetch_add(&ids, 1) + 1;
     s->key = copy;
     s->key_bytes = n;
     s->key_hash = hash;
@@ -179,6 +181,11 @@ void cc_space_put(struct cc_space *s)
     s->refs--;
     settle(s);
     pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t cc_space_id(const struct cc_space *s)
+{
+    return s->id;
 }
 
 bool cc_space_has_key(struct cc_space *s, const void *key, size_t n)

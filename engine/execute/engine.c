@@ -7,19 +7,29 @@
 
 #define THRESHOLD_DEFAULT 12
 #define PROFILE_PLACES_MAX 65536
+#define ARENA_BYTES_MIN 8192u
+
+/* Every vCPU keeps an arena open: there must be more of them than that, or some never translate. */
+static uint32_t arena_bytes(const struct run_config *c)
+{
+    uint32_t bytes = ALIGN_UP(MAX(c->arena_bytes, ARENA_BYTES_MIN), (uint32_t)PAGE_SIZE);
+    while (bytes > ARENA_BYTES_MIN && c->cache_bytes / bytes < 2u * c->vcpu_count + 2)
+        bytes = ALIGN_UP(bytes / 2, (uint32_t)PAGE_SIZE);
+    return bytes;
+}
 
 static res_code_t make_translator(struct run_engine *e, struct err *err)
 {
     struct xl_config x = {
         .guest = e->config.guest,
         .host = e->config.host,
-        .name = e->name,
+
         .options = {.features = e->features,
                     .sp_reg = e->config.guest->sp_reg,
                     .no_chain = e->config.no_chain,
                     .count = e->config.count_insns},
         .cache_bytes = e->config.cache_bytes,
-        .arena_bytes = ALIGN_UP(e->config.arena_bytes, (uint32_t)PAGE_SIZE),
+        .arena_bytes = arena_bytes(&e->config),
         .thread_max = e->config.vcpu_count,
         .insns_max = e->config.block_insns_max,
     };

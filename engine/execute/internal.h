@@ -51,6 +51,7 @@ struct run_vcpu {
     enum run_mode seen_mode;
     struct cc_space *code; /* pinned; NULL: none could be had, T0 only */
     struct cpu_jt_entry *jt;
+    uint32_t miss_turn;
 };
 
 /* A hole torn into the executable mappings that code still has to follow. */

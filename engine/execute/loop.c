@@ -7,6 +7,8 @@
 
 /* With a broken entry condition T0 goes on this many instructions before it is looked at again. */
 #define T0_STRETCH 64
+/* One in so many jump-table misses goes into the profile: two targets that share a slot may miss all the time. */
+#define MISS_SAMPLE 16
 
 struct go {
     struct run_vcpu *rv;
@@ -71,7 +73,7 @@ static void settle(struct go *g)
 static void note_edge(struct go *g, uint64_t from, enum prof_edge_kind kind)
 {
     struct prof_edge e = {
-        .space = (uintptr_t)g->rv->code, .from = from, .to = g->v->pc, .kind = kind};
+        .space = cc_space_id(g->rv->code), .from = from, .to = g->v->pc, .kind = kind};
     if (prof_note(&g->rv->source, &e))
         xl_wake(g->rv->engine->xl);
 }
@@ -114,7 +116,9 @@ static void join(struct go *g, struct cc_block *b)
     }
     if (g->indirect) {
         prof_add(&rv->source, PROF_MISSES, 1);
-        note_edge(g, 0, PROF_INDIRECT);
+        if (++rv->miss_turn % MISS_SAMPLE == 0)
+            note_edge(g, 0, PROF_INDIRECT);
+
         cc_fill(rv->ct, b);
     }
     g->site = 0;

@@ -75,7 +75,7 @@ struct prof_target {
 struct prof_place {
     uint64_t space, pc;
     uint64_t entries;                         /* times control arrived here through the run loop */
-    uint64_t indirect;                        /* of them, by an indirect jump */
+    uint64_t indirect;                        /* of them, by an indirect jump (sampled) */
     struct prof_target targets[PROF_TARGETS]; /* where it went, most frequent kept */
     uint64_t other_targets;
 };

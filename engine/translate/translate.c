@@ -32,7 +32,7 @@ res_code_t xl_new(const struct xl_config *config, struct prof *prof, struct xl *
     struct cc_config cc = {
         .host = config->host,
         .options = config->options,
-        .name = config->name,
+
         .cache_bytes = config->cache_bytes,
         .arena_bytes = config->arena_bytes,
         .thread_max = config->thread_max,

@@ -31,7 +31,7 @@ struct xl_thread;
 struct xl_config {
     const struct guest_ops *guest;
     const struct host_ops *host;
-    const char *name;
+
     struct host_options options; /* of the stubs; a space has its own */
     uint64_t cache_bytes;
     uint32_t arena_bytes, thread_max;

@@ -29,7 +29,6 @@ static struct bench bench_new(uint64_t cache_bytes, uint32_t arena_bytes)
     struct err err;
     assert_int_equal(cc_process_init(&err), OK);
     struct cc_config config = {.host = &fake_host_ops,
-                               .name = "test",
                                .cache_bytes = cache_bytes,
                                .arena_bytes = arena_bytes,
                                .thread_max = 8,
@@ -354,7 +353,8 @@ static void a_page_that_somebody_cannot_watch_gets_self_checking_code(void **sta
 {
     (void)state;
     struct bench b = bench_new(65536, 8192);
-    struct watcher one = {.sh = {.watch = on_watch}}, two = {.sh = {.watch = on_watch}, .cannot = true};
+    struct watcher one = {.sh = {.watch = on_watch}},
+                   two = {.sh = {.watch = on_watch}, .cannot = true};
     one.sh.ctx = &one;
     two.sh.ctx = &two;
     list_init(&one.sh.link);
@@ -426,11 +426,8 @@ static void bad_sizes_are_refused(void **state)
     (void)state;
     struct cc_cache *c;
     struct err err;
-    struct cc_config config = {.host = &fake_host_ops,
-                               .name = "test",
-                               .cache_bytes = 8192,
-                               .arena_bytes = 8192,
-                               .thread_max = 1};
+    struct cc_config config = {
+        .host = &fake_host_ops, .cache_bytes = 8192, .arena_bytes = 8192, .thread_max = 1};
     assert_int_equal(cc_cache_new(&config, &c, &err), FAIL);
     config.cache_bytes = 65536;
     config.arena_bytes = 1000;

@@ -46,7 +46,8 @@ static struct cc_block *make(struct cc_thread *t, gva_t pc)
     struct host_pcmap map[3];
     struct host_code code = {.w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off};
     struct cc_block *b = NULL;
-    if (fake_block(&code, pc, target_of(pc), &e, map) != OK || !cc_announce(space, pc, &(bool){false})) {
+    if (fake_block(&code, pc, target_of(pc), &e, map) != OK ||
+        !cc_announce(space, pc, &(bool){false})) {
         cc_abandon(t);
         return NULL;
     }
@@ -160,7 +161,6 @@ static void four_threads_run_chain_retire_and_evict_in_a_tiny_cache(void **state
     struct err err;
     assert_int_equal(cc_process_init(&err), OK);
     struct cc_config config = {.host = &fake_host_ops,
-                               .name = "storm",
                                .cache_bytes = 65536,
                                .arena_bytes = 4096,
                                .thread_max = THREADS,
