@@ -104,8 +104,10 @@ static int cat(struct vm *vm)
         if (n == 0)
             return 0;
         for (size_t i = 0; vm->tty && i < n; i++) {
-            if (bytes[i] == 4)
+            if (bytes[i] == 4) {
+                put(vm, 1, (char *)bytes, i);
                 return 0;
+            }
             if (bytes[i] == 3) {
                 vm->signo = 2;
                 return 0;

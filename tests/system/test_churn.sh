@@ -29,4 +29,11 @@ eventually sh -c "[ \$(ls /proc/$daemon/fd | wc -l) -le $((before + 4)) ]" || fa
 kill -0 $worker || fail "the worker lives"
 [ "$(ls /proc/$worker/fd | wc -l)" -le $before_worker ] || fail "descriptors of the worker"
 [ "$(ls /proc/$worker/task | wc -l)" -le 2 ] || fail "threads of the worker: $(ls /proc/$worker/task | wc -l)"
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+idle_from="$(ticks $daemon) $(ticks $worker)"
+sleep 1
+[ "$(ticks $daemon) $(ticks $worker)" = "$idle_from" ] || fail "an idle daemon and worker sleep: $idle_from, $(ticks $daemon) $(ticks $worker)"
+for i in $(seq 30); do guest -d --name n$i sleep; done
+"$vmctl" rm -f $("$vmctl" ps -q) || fail "rm of many"
+eventually sh -c "$vmctl version | grep -q ' 1 workers, 0 of 0'" || fail "workers that are not needed go: $("$vmctl" version)"
 finish
