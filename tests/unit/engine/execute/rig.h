@@ -40,7 +40,7 @@ static void keep_our_handlers(void)
     sigaction(SIGBUS, NULL, &our_bus);
 }
 
-static struct run_config rig_config(void)
+UNUSED static struct run_config rig_config(void)
 {
     return (struct run_config){.guest = &rv_guest_ops,
                                .host = &x64_host_ops,
@@ -50,7 +50,7 @@ static struct run_config rig_config(void)
                                .vcpu_count = 1};
 }
 
-static void rig_map(struct mem_space *m)
+UNUSED static void rig_map(struct mem_space *m)
 {
     assert_int_equal(mem_map(m, CODE, AREA, MEM_R | MEM_W | MEM_X, MEM_FIXED, NULL, 0, "[code]"),
                      CODE);
@@ -58,7 +58,7 @@ static void rig_map(struct mem_space *m)
     assert_int_equal(mem_map(m, STACK, AREA, MEM_R | MEM_W, MEM_FIXED, NULL, 0, "[stack]"), STACK);
 }
 
-static struct rig rig_new_bits(const struct run_config *config, uint32_t window_bits)
+UNUSED static struct rig rig_new_bits(const struct run_config *config, uint32_t window_bits)
 {
     struct rig r = {0};
     struct err err = {0};
@@ -98,7 +98,7 @@ UNUSED static void poke(struct mem_space *m, gva_t a, const uint32_t *words, siz
 #define POKE(m, a, ...) \
     poke(m, a, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
-static struct cpu_regs fresh_regs(gva_t pc)
+UNUSED static struct cpu_regs fresh_regs(gva_t pc)
 {
     struct cpu_regs regs = {.pc = pc, .mxcsr = CPU_MXCSR_INIT};
     regs.r[SP] = STACK + AREA - 64;
