@@ -361,39 +361,75 @@ static uint64_t uses(const struct ir_op *o)
     return bit(o->a) | bit(o->b) | bit(o->c);
 }
 
+struct prune {
+    struct ir_block *b;
+    uint64_t live;          /* whom somebody uses, or sees at a fault or exit */
+    uint64_t used;          /* whom somebody uses, or sees at the end */
+    uint64_t riding;        /* live, if the fault of the op right behind is not counted */
+    struct ir_op *rider;    /* that op, or NULL */
+    unsigned to;            /* the ops kept are to .. IR_OPS_MAX - 1 */
+    int next[IR_REG_COUNT]; /* ops kept from the end to the next write of the register; -1: none */
+};
+
+static int next_write(const struct prune *p, uint8_t x)
+{
+    return x < IR_REG_COUNT ? p->next[x] : -1;
+}
+
+/* What the op computes from stays as it is until its register is written again. */
+static bool sources_outlive(const struct prune *p, const struct ir_op *o)
+{
+    int end = next_write(p, o->dst); /* counted from the end: the later, the smaller */
+    return end >= 0 && next_write(p, o->a) <= end && next_write(p, o->b) <= end;
+}
+
+static bool drop(struct prune *p, const struct ir_op *o)
+{
+    uint64_t seen = p->rider ? p->riding : p->live;
+    if (!is_pure(o->op) || seen & bit(o->dst))
+        return false;
+    struct ir_op *behind = &p->b->ops[p->to];
+    if (p->rider)
+        p->rider->pc_off = o->pc_off;
+    behind->insns = (uint8_t)(behind->insns + o->insns);
+    return true;
+}
+
+static void keep(struct prune *p, struct ir_op o)
+{
+    if (is_pure(o.op) && !(p->used & bit(o.dst)) && !(o.flags & IR_MAY_EXIT) &&
+        sources_outlive(p, &o))
+        o.flags |= IR_LOST;
+    p->rider = NULL;
+    p->b->ops[--p->to] = o;
+    if (o.flags & IR_MAY_EXIT)
+        p->live = UINT64_MAX;
+    if (may_fault(o.op)) {
+        p->riding = (p->live & ~bit(o.dst)) | uses(&o);
+        p->live = UINT64_MAX;
+        p->rider = &p->b->ops[p->to];
+    } else {
+        p->live = may_leave(&o) ? UINT64_MAX : (p->live & ~bit(o.dst)) | uses(&o);
+    }
+    p->used = o.op >= IR_JUMP ? UINT64_MAX : (p->used & ~bit(o.dst)) | uses(&o);
+    if (o.dst < IR_REG_COUNT)
+        p->next[o.dst] = (int)(IR_OPS_MAX - p->to);
+}
+
 /*
  * Backward. An op is dropped if it is pure and its register is written again before anyone looks. Everybody looks at an
  * exit and at a fault; but a fault of op F that follows a dropped op directly may start again at the dropped op's pc,
- * since nothing between them has been written.
+ * since nothing between them has been written. An op that only exits and faults would see is marked lost.
  */
 void ir_prune(struct ir_block *b)
 {
-    uint64_t live = UINT64_MAX, riding = 0; /* riding: what is live if faults are not counted */
-    struct ir_op *rider = NULL;             /* the faulting op right behind, or NULL */
-    unsigned to = IR_OPS_MAX, from = b->count;
-    while (from-- > 0) {
+    struct prune p = {.b = b, .live = UINT64_MAX, .used = UINT64_MAX, .to = IR_OPS_MAX};
+    memset(p.next, 0xff, sizeof p.next);
+    for (unsigned from = b->count; from-- > 0;) {
         struct ir_op o = b->ops[from];
-        uint64_t seen = rider ? riding : live;
-        if (is_pure(o.op) && !(seen & bit(o.dst))) {
-            struct ir_op *next = &b->ops[to];
-            if (rider)
-                rider->pc_off = o.pc_off;
-            if (next->insns + o.insns <= UINT8_MAX)
-                next->insns = (uint8_t)(next->insns + o.insns);
-            continue;
-        }
-        rider = NULL;
-        b->ops[--to] = o;
-        if (o.flags & IR_MAY_EXIT)
-            live = UINT64_MAX;
-        if (may_fault(o.op)) {
-            riding = (live & ~bit(o.dst)) | uses(&o);
-            live = UINT64_MAX;
-            rider = &b->ops[to];
-        } else {
-            live = may_leave(&o) ? UINT64_MAX : (live & ~bit(o.dst)) | uses(&o);
-        }
+        if (!drop(&p, &o))
+            keep(&p, o);
     }
-    b->count = IR_OPS_MAX - to;
-    memmove(b->ops, b->ops + to, b->count * sizeof *b->ops);
+    b->count = IR_OPS_MAX - p.to;
+    memmove(b->ops, b->ops + p.to, b->count * sizeof *b->ops);
 }

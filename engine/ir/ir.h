@@ -57,8 +57,9 @@ enum ir_fcsr_how {
 /* Static rounding modes as RISC-V numbers them; IR_RM_DYN: the one in force. */
 enum ir_rm { IR_RM_RNE, IR_RM_RTZ, IR_RM_RDN, IR_RM_RUP, IR_RM_RMM, IR_RM_DYN = 7 };
 
-/* The host may have to leave behind this op (it writes the stack pointer): everything before it must be in place. */
-enum { IR_MAY_EXIT = 1 };
+/* MAY_EXIT: the host may have to leave behind this op (it writes the stack pointer). LOST: nobody uses the result before it is
+ * overwritten, and what it is made of stays until then: it need not be there but at faults and exits. */
+enum { IR_MAY_EXIT = 1, IR_LOST = 2 };
 
 struct ir_op {
     uint8_t op;   /* enum ir_opcode */
