@@ -116,6 +116,12 @@ struct map {
     uint64_t ident;
     int prot, flags;
     bool wrote; /* private and writable, now or before: may hold copies, is counted */
+    /* The host joins neighbours only if their copies hang on one anon_vma. A map that holds copies is one host mapping (but for
+     * watched pages): it is joined with another in the books only if the host does so too, or a guest could have many
+     * host mappings that nobody counts. lineage 0: no page was written yet, so it can be joined with anything; equal
+     * lineages came from one map by cutting. anchored: surely has its anon_vma, so that cutting keeps the lineage. */
+    uint64_t lineage;
+    bool anchored;
 };
 
 struct mem_space {
@@ -204,13 +210,15 @@ void mem_map_insert_locked(struct map *m); /* takes its place in tree, object an
 void mem_map_remove_locked(struct map *m); /* and frees it */
 void mem_map_set_locked(struct map *m, int prot, bool wrote);
 struct map *mem_map_split_locked(struct map *m,
-                                 gva_t at);      /* returns the upper part; NULL without memory */
-struct map *mem_map_merge_locked(struct map *m); /* with its neighbours */
+                                 gva_t at); /* returns the upper part; NULL without memory */
+/* With its neighbours; a map that finds none gets a lineage of its own. */
+struct map *mem_map_merge_locked(struct map *m);
+bool mem_map_anchor_locked(struct map *m);
 /* Host mapping of a record whose range is reserved; final protections. False: the host refused, range still reserved. */
 bool mem_map_host_locked(struct map *m, bool for_copy);
 
 /* The private pages of m in [lo, hi) to to_lo of a space, where the host lets one write. */
-void mem_copy_private_locked(const struct map *m, gva_t lo, gva_t hi, struct mem_space *to,
+bool mem_copy_private_locked(const struct map *m, gva_t lo, gva_t hi, struct mem_space *to,
                              gva_t to_lo);
 
 /* ---- map.c ---- */

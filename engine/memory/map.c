@@ -67,22 +67,20 @@ static uint64_t cuts_cost(struct mem_space *s, gva_t lo, gva_t hi)
 
 /* ---- munmap ---- */
 
-/* Out of the books, with the code side told; the host still has it. Nothing lies across lo and hi. *pages: there may be
- * pages behind it. */
-static bool forget(struct mem_space *s, gva_t lo, gva_t hi, bool host)
+/* Out of the books and the host, with the code side told. Nothing lies across lo and hi. True: something executable went. */
+static bool forget(struct mem_space *s, gva_t lo, gva_t hi)
 {
     bool exec = false;
     for (struct map *m = mem_tree_find(s, lo); m && m->start < hi; m = mem_tree_find(s, lo)) {
         gva_t a = m->start, b = m->end;
-        bool used = m->object || m->wrote || m->prot;
+        bool pages = m->object || m->wrote || m->prot;
         if (m->prot & MEM_X) {
             exec = true;
             mem_exec_gone_locked(s, a, b);
             mem_watch_drop_locked(s, a, b);
         }
         mem_map_remove_locked(m);
-        if (host && used)
-            mem_host_reserve(s, a, b, true);
+        mem_host_reserve(s, a, b, pages);
         lo = b;
     }
     return exec;
@@ -92,7 +90,7 @@ int mem_unmap_locked(struct mem_space *s, gva_t lo, gva_t hi)
 {
     if (!mem_budget_for(s->pool, cuts_cost(s, lo, hi)) || !cut(s, lo) || !cut(s, hi))
         return -ENOMEM;
-    if (forget(s, lo, hi, true))
+    if (forget(s, lo, hi))
         mem_exec_changed_locked(s);
     return 0;
 }
@@ -166,7 +164,7 @@ int64_t mem_map_locked(struct mem_space *s, gva_t addr, uint64_t len, int prot, 
         return -ENOMEM;
     }
     bool exec = (prot & MEM_X) != 0;
-    if (replaces && forget(s, addr, end, true))
+    if (replaces && forget(s, addr, end))
         exec = true;
     mem_map_insert_locked(m);
     if (!mem_map_host_locked(m, false)) {

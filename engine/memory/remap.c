@@ -19,20 +19,10 @@ static int64_t grow_in_place(struct mem_space *s, struct map *m, uint64_t more)
     const struct map *above = mem_tree_find(s, m->end);
     if (above && above->start < m->end + more)
         return -ENOMEM;
-    bool wrote = m->wrote;
-    int prot = m->prot;
     gva_t at = m->end;
     /* A new map beside the old one, which merges where they are alike. */
-    int64_t rc = mem_map_locked(s, at, more, prot, (m->flags & ~MEM_STACK) | MEM_NOREPLACE,
-                                m->object, m->object ? object_offset_of(m, at) : 0, m->name);
-    if (rc < 0 || !wrote || (prot & MEM_W))
-        return rc;
-    struct map *n = mem_tree_find(s, at);
-    if (!n->wrote) { /* alike, so that one later call covers both */
-        mem_map_set_locked(n, prot, true);
-        mem_map_merge_locked(n);
-    }
-    return rc;
+    return mem_map_locked(s, at, more, m->prot, (m->flags & ~MEM_STACK) | MEM_NOREPLACE, m->object,
+                          m->object ? object_offset_of(m, at) : 0, m->name);
 }
 
 static int64_t move(struct mem_space *s, struct map *m, const struct request *r)

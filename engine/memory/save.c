@@ -176,6 +176,8 @@ static res_code_t load_map(struct loading *c, struct err *err)
     mem_map_insert_locked(m);
     if (!mem_map_host_locked(m, m->wrote))
         return err_set(err, ERR_NO_MEMORY, "map of a snapshot");
+    if (m->wrote)
+        m->lineage = mem_unique();
     c->at = hi;
     if (load_runs(c, m, err) != OK)
         return FAIL;

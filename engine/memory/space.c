@@ -132,15 +132,26 @@ void mem_map_set_locked(struct map *m, int prot, bool wrote)
     count(m, 1);
 }
 
+/* Before a map is cut or a page in it is closed: its anon_vma, by a write that changes nothing. */
+bool mem_map_anchor_locked(struct map *m)
+{
+    if (m->wrote && !m->anchored && (m->prot & MEM_W))
+        m->anchored = mem_probe(host_of(m->space, m->start), true);
+    return !m->wrote || m->anchored;
+}
+
 struct map *mem_map_split_locked(struct map *m, gva_t at)
 {
     ASSERT(at > m->start && at < m->end);
+    bool kin = mem_map_anchor_locked(m);
     struct map *upper = mem_map_record(m->space, at, m->end, m->prot, m->flags, m->object,
                                        m->object ? object_offset_of(m, at) : 0, m->name);
     if (!upper)
         return NULL;
     upper->wrote = m->wrote;
     upper->ident = m->ident;
+    upper->lineage = kin ? m->lineage : mem_unique();
+    upper->anchored = kin && m->anchored;
     take_out(m);
     m->end = at;
     mem_map_insert_locked(m);
@@ -152,7 +163,7 @@ static bool mergeable(const struct map *a, const struct map *b)
 {
     return a->end == b->start && a->prot == b->prot && a->flags == b->flags &&
            a->object == b->object && a->wrote == b->wrote && a->ident == b->ident &&
-           !(a->flags & MEM_STACK) &&
+           (a->lineage == b->lineage || !a->lineage || !b->lineage) && !(a->flags & MEM_STACK) &&
            (!a->object || a->offset + (a->end - a->start) == b->offset) &&
            same_name(a->name, b->name);
 }
@@ -160,8 +171,13 @@ static bool mergeable(const struct map *a, const struct map *b)
 static struct map *merge(struct map *a, struct map *b)
 {
     gva_t end = b->end;
+    uint64_t lineage = b->lineage;
+    bool anchored = b->anchored;
     mem_map_remove_locked(b);
     take_out(a);
+    a->anchored |= anchored;
+    if (!a->lineage)
+        a->lineage = lineage;
     a->end = end;
     mem_map_insert_locked(a);
     return a;
@@ -175,6 +191,8 @@ struct map *mem_map_merge_locked(struct map *m)
     struct map *above = mem_tree_find(m->space, m->end);
     if (above && mergeable(m, above))
         m = merge(m, above);
+    if (m->wrote && !m->lineage)
+        m->lineage = mem_unique();
     return m;
 }
 
@@ -272,7 +290,7 @@ uint64_t mem_space_bytes(struct mem_space *s)
 struct copy {
     struct mem_space *from, *to;
     int64_t move; /* destination - source address */
-    bool anon, unreadable;
+    bool anon, unreadable, copied;
 };
 
 static bool copy_run(void *ctx, gva_t lo, gva_t hi)
@@ -290,6 +308,7 @@ static bool copy_run(void *ctx, gva_t lo, gva_t hi)
             continue; /* was only read */
         mem_raw_copy(host_of(c->to, a + (uint64_t)c->move), from, PAGE_SIZE);
         p->stats.fork_pages_copied++;
+        c->copied = true;
     }
     if (c->unreadable)
         mem_host_protect(c->from, lo, hi, PROT_NONE);
@@ -297,12 +316,12 @@ static bool copy_run(void *ctx, gva_t lo, gva_t hi)
 }
 
 /* Private pages of m in [lo, hi) to the same place of another space, or elsewhere in this one. The destination is
- * host-writable. */
-void mem_copy_private_locked(const struct map *m, gva_t lo, gva_t hi, struct mem_space *to,
+ * host-writable. False: there was none. */
+bool mem_copy_private_locked(const struct map *m, gva_t lo, gva_t hi, struct mem_space *to,
                              gva_t to_lo)
 {
     if (!m->wrote)
-        return;
+        return false;
     struct copy c = {.from = m->space,
                      .to = to,
                      .move = (int64_t)(to_lo - lo),
@@ -313,6 +332,7 @@ void mem_copy_private_locked(const struct map *m, gva_t lo, gva_t hi, struct mem
                          m->offset);
     if (lo < hi)
         mem_each_private_run(m->space, lo, hi, copy_run, &c);
+    return c.copied;
 }
 
 static int host_prot_plain(int prot)
@@ -326,10 +346,11 @@ bool mem_map_host_locked(struct map *m, bool for_copy)
     uint64_t bytes = m->end - m->start;
     int prot = for_copy ? PROT_READ | PROT_WRITE : host_prot_plain(m->prot);
     if (!m->object) {
-        if (prot == PROT_NONE)
-            return true;
-        s->pool->stats.host_mprotects++;
-        return mprotect(host_of(s, m->start), bytes, prot) == 0;
+        /* Without MAP_NORESERVE, in which it differs from the reserved window: the two are never joined. */
+        s->pool->stats.host_mmaps++;
+        void *p =
+            mmap(host_of(s, m->start), bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        return p != MAP_FAILED;
     }
     struct mem_object *o = m->object;
     bytes = m->offset >= o->capacity ? 0 : MIN(bytes, o->capacity - m->offset);
@@ -373,7 +394,8 @@ static bool fork_map(const struct map *m, struct mem_space *child)
     if (!mem_map_host_locked(n, copies))
         return false; /* the caller empties the child */
     if (copies) {
-        mem_copy_private_locked(m, m->start, m->end, child, m->start);
+        n->lineage = mem_unique();
+        n->anchored = mem_copy_private_locked(m, m->start, m->end, child, m->start);
         if (!(n->prot & MEM_W) || child->watch.len)
             mem_apply_locked(child, n->start, n->end);
     }

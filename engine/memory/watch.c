@@ -261,7 +261,7 @@ void mem_dirty_take(struct mem_space *s, void (*f)(void *ctx, gva_t page), void 
 static enum mem_watch watch_locked(struct mem_space *s, gva_t a)
 {
     struct mem_pool *p = s->pool;
-    const struct map *m = mem_tree_find(s, a);
+    struct map *m = mem_tree_find(s, a);
     if (!m || m->start > a || !(m->prot & MEM_X) || beyond_end(m, a))
         return MEM_WATCH_FAULT;
     uint64_t page = a >> PAGE_BITS;
@@ -275,7 +275,7 @@ static enum mem_watch watch_locked(struct mem_space *s, gva_t a)
         return MEM_WATCH_OK;
     uint64_t cost =
         (!here && (m->prot & MEM_W) ? COST_SPLIT : 0) + (there ? 0 : COST_SPLIT * o->shared_maps);
-    if (p->host_maps + cost > p->config.maps)
+    if (p->host_maps + cost > p->config.maps || ((m->prot & MEM_W) && !mem_map_anchor_locked(m)))
         return MEM_WATCH_HOT;
     if (!there) {
         struct page_entry *oe = mem_pages_add(&o->watched, object_page);
