@@ -126,6 +126,10 @@ void lx_sock_unname(struct lx_sock *s);
 /* A new connection to a listener: 0, or -EAGAIN if its backlog is full. */
 int64_t lx_sock_queue(struct lx_sock *listener, struct lx_sock *client);
 uint64_t lx_name_hash(const void *p, size_t n, uint64_t seed);
+/* sock_call.c: the socket of a call's descriptor, kept over blocking, or NULL and *e; addresses in and out */
+struct lx_sock *lx_sock_arg(struct lx_call *c, struct lx_file **file, int64_t *e);
+int64_t lx_sock_addr_in(struct lx_call *c, uint64_t at, uint64_t len, struct lx_addr *a);
+int64_t lx_sock_addr_out(struct lx_call *c, const struct lx_addr *a, uint64_t at, uint64_t len_at);
 /* sock_opt.c */
 int64_t lx_sock_setopt(struct lx_call *c, struct lx_sock *s, uint32_t level, uint32_t name,
                        uint64_t at, uint32_t len);

@@ -301,8 +301,6 @@ static void signal_key(struct lx_tty *t, int signo, uint8_t ch)
     if (!(t->lflag & NOFLSH)) {
         lx_tty_flush_input(t);
         t->raw->len = t->raw->head = 0;
-        if (t->is_pty || t->out->console)
-            t->out->len = t->out->head = 0;
     }
     if (t->pgrp)
         lx_signal_pgrp(t->vfs->lx, t->pgrp, signo);
