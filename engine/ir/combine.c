@@ -148,10 +148,70 @@ static bool halves_well(const struct ir_op *p)
     return p->op >= IR_ADD && p->op <= IR_XOR;
 }
 
+static bool is_sext(const struct ir_block *b, uint8_t x)
+{
+    return x == IR_ZERO || (x < IR_F0 && b->sext >> x & 1);
+}
+
+/* Whether the result is a sign-extended 32-bit number. */
+static bool makes_sext(const struct ir_block *b, const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_MOVI:
+        return o->imm == (int32_t)o->imm;
+    case IR_MOV:
+        return is_sext(b, o->a);
+    case IR_SEXT:
+    case IR_SETCC:
+    case IR_SC:
+    case IR_FCMP:
+    case IR_FCLASS:
+    case IR_FCSR:
+        return true;
+    case IR_ZEXT:
+        return o->size < 4;
+    case IR_AND:
+        if (o->b == IR_IMM && o->imm >= 0)
+            return true;
+        /* fall through */
+    case IR_OR:
+    case IR_XOR:
+        if (o->size == 8)
+            return is_sext(b, o->a) && (o->b == IR_IMM || is_sext(b, o->b));
+        return !o->kind;
+    case IR_ADD:
+    case IR_SUB:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROR:
+        return o->size == 4 && !o->kind;
+    case IR_MUL:
+    case IR_DIV:
+    case IR_REM:
+    case IR_LR:
+    case IR_AMO:
+    case IR_FMVXF:
+        return o->size == 4;
+    case IR_LD:
+        return o->size < 4 || (o->size == 4 && o->kind);
+    case IR_F2I:
+        return o->kind <= IR_U32;
+    default:
+        return false;
+    }
+}
+
 /* sext.w of a sum: the sum in 32 bits. */
 static void combine_sext(struct ir_block *b, struct ir_op *o)
 {
     bool merge;
+    if (is_sext(b, o->a)) {
+        o->op = IR_MOV;
+        o->b = IR_NONE;
+        o->size = 8;
+        return;
+    }
     const struct ir_op *p = maker(b, o, o->a, &merge);
     if (!p || p->size != 8 || !halves_well(p)) {
         become_ext(o, IR_SEXT, 4, o->a);
@@ -328,6 +388,12 @@ void ir_add(struct ir_block *b, struct ir_op op)
     default:
         break;
     }
+    if (op.dst < IR_F0) {
+        bool sext = makes_sext(b, &op);
+        if (sext && op.size == 8 && op.op >= IR_AND && op.op <= IR_XOR)
+            op.flags |= IR_HALVES;
+        b->sext = (b->sext & ~((uint32_t)1 << op.dst)) | (uint32_t)sext << op.dst;
+    }
     if (op.dst < IR_REG_COUNT) {
         op.prev_def = b->def[op.dst];
         b->def[op.dst] = (int16_t)b->count;
@@ -361,6 +427,58 @@ static uint64_t uses(const struct ir_op *o)
     return bit(o->a) | bit(o->b) | bit(o->c);
 }
 
+/* Of which registers the op needs the upper half. */
+static uint64_t uses_high(const struct ir_op *o)
+{
+    switch (o->op) {
+    case IR_SEXT:
+    case IR_ZEXT:
+    case IR_SHLZ:
+        return 0;
+    case IR_AND:
+        if (o->b == IR_IMM && o->imm >= 0)
+            return 0;
+        /* fall through */
+    case IR_OR:
+    case IR_XOR:
+        return o->size == 4 || o->flags & IR_LOW ? 0 : uses(o);
+    case IR_ADD:
+    case IR_SUB:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_ROR:
+    case IR_MUL:
+    case IR_DIV:
+    case IR_REM:
+    case IR_FMVFX:
+        return o->size == 4 ? 0 : uses(o);
+    case IR_I2F:
+        return o->kind <= IR_U32 ? 0 : uses(o);
+    case IR_ST:
+        return o->size == 8 ? uses(o) : bit(o->a) | bit(o->c);
+    case IR_SC:
+    case IR_AMO:
+        return o->size == 8 ? uses(o) : bit(o->a);
+    default:
+        return uses(o);
+    }
+}
+
+/* An op whose result costs an extension, or passes on what is not extended. */
+static bool may_be_low(const struct ir_op *o)
+{
+    if (o->flags & IR_MAY_EXIT)
+        return false;
+    if (o->op == IR_SEXT)
+        return o->size == 4;
+    if (o->op == IR_SHR && o->b == IR_IMM && o->imm)
+        return false;
+    if (o->op >= IR_ADD && o->op <= IR_ROR)
+        return o->size == 4 ? !o->kind : o->flags & IR_HALVES && o->op != IR_ROR;
+    return false;
+}
+
 struct prune {
     struct ir_block *b;
     uint64_t live;          /* whom somebody uses, or sees at a fault or exit */
@@ -368,6 +486,7 @@ struct prune {
     uint64_t riding;        /* live, if the fault of the op right behind is not counted */
     struct ir_op *rider;    /* that op, or NULL */
     unsigned to;            /* the ops kept are to .. IR_OPS_MAX - 1 */
+    uint64_t high;          /* of whom somebody uses the upper half */
     int next[IR_REG_COUNT]; /* ops kept from the end to the next write of the register; -1: none */
 };
 
@@ -400,6 +519,9 @@ static void keep(struct prune *p, struct ir_op o)
     if (is_pure(o.op) && !(p->used & bit(o.dst)) && !(o.flags & IR_MAY_EXIT) &&
         sources_outlive(p, &o))
         o.flags |= IR_LOST;
+    if (may_be_low(&o) && !(p->high & bit(o.dst)))
+        o.flags |= IR_LOW;
+    p->high = o.op >= IR_JUMP ? UINT64_MAX : (p->high & ~bit(o.dst)) | uses_high(&o);
     p->rider = NULL;
     p->b->ops[--p->to] = o;
     if (o.flags & IR_MAY_EXIT)
@@ -423,7 +545,8 @@ static void keep(struct prune *p, struct ir_op o)
  */
 void ir_prune(struct ir_block *b)
 {
-    struct prune p = {.b = b, .live = UINT64_MAX, .used = UINT64_MAX, .to = IR_OPS_MAX};
+    struct prune p = {
+        .b = b, .live = UINT64_MAX, .used = UINT64_MAX, .high = UINT64_MAX, .to = IR_OPS_MAX};
     memset(p.next, 0xff, sizeof p.next);
     for (unsigned from = b->count; from-- > 0;) {
         struct ir_op o = b->ops[from];

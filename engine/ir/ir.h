@@ -58,8 +58,9 @@ enum ir_fcsr_how {
 enum ir_rm { IR_RM_RNE, IR_RM_RTZ, IR_RM_RDN, IR_RM_RUP, IR_RM_RMM, IR_RM_DYN = 7 };
 
 /* MAY_EXIT: the host may have to leave behind this op (it writes the stack pointer). LOST: nobody uses the result before it is
- * overwritten, and what it is made of stays until then: it need not be there but at faults and exits. */
-enum { IR_MAY_EXIT = 1, IR_LOST = 2 };
+ * overwritten, and what it is made of stays until then: it need not be there but at faults and exits. LOW: the result is the sign-extended lower half, and
+ * nobody but faults and exits uses its upper half. HALVES: a 64-bit and, or, xor of sign-extended 32-bit numbers, hence one itself. */
+enum { IR_MAY_EXIT = 1, IR_LOST = 2, IR_LOW = 4, IR_HALVES = 8 };
 
 struct ir_op {
     uint8_t op;   /* enum ir_opcode */
@@ -84,6 +85,7 @@ struct ir_block {
     const uint8_t *check_bytes; /* not NULL: compare guest memory at pc with these first */
     uint32_t check_len;
     uint32_t count;
+    uint32_t sext; /* while building: registers that hold a sign-extended 32-bit number */
     int16_t def[IR_REG_COUNT]; /* while building: the op that wrote the register last, or -1 */
     struct ir_op ops[IR_OPS_MAX];
 };
@@ -92,7 +94,7 @@ static inline void ir_init(struct ir_block *b, gva_t pc)
 {
     b->pc = pc;
     b->check_bytes = NULL;
-    b->check_len = b->count = 0;
+    b->check_len = b->count = b->sext = 0;
     memset(b->def, 0xff, sizeof b->def);
 }
 

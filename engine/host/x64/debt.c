@@ -7,7 +7,7 @@
 
 bool x64_debt_any(const struct x64_debt *d)
 {
-    return d->nan64 | d->nan32 | d->lost_count;
+    return d->nan64 | d->nan32 | d->sext | d->lost_count;
 }
 
 unsigned x64_debt_index(struct x64_ctx *x)
@@ -30,6 +30,7 @@ void x64_debt_lose(struct x64_ctx *x, const struct ir_op *o)
 void x64_debt_overwritten(struct x64_ctx *x, uint8_t dst)
 {
     struct x64_debt *d = &x->debt;
+    d->sext &= ~((uint32_t)1 << dst);
     for (unsigned i = 0; i < d->lost_count; i++)
         if (x->b->ops[d->lost[i]].dst == dst) {
             d->lost[i] = d->lost[--d->lost_count];
@@ -66,8 +67,19 @@ void x64_debt_pay(struct x64_ctx *x, const struct x64_debt *d)
 {
     check(x, d->nan64, 8);
     check(x, d->nan32, 4);
-    for (unsigned i = 0; i < d->lost_count; i++)
-        x64_lower_alu(x, &x->b->ops[d->lost[i]]);
+    for (uint32_t m = d->sext; m; m &= m - 1) {
+        uint8_t r = (uint8_t)__builtin_ctz(m);
+        unsigned reg = x->gpr[r] >= 0 ? (unsigned)x->gpr[r] : RAX;
+        if (reg == RAX)
+            x64_take(x, RAX);
+        x64_rm(&x->e, true, X64_MOVSXD, reg, x64_gpr_loc(x, r));
+        x64_store_gpr(x, r, reg);
+    }
+    for (unsigned i = 0; i < d->lost_count; i++) {
+        struct ir_op whole = x->b->ops[d->lost[i]];
+        whole.flags = 0;
+        x64_lower_alu(x, &whole);
+    }
 }
 
 static uint32_t lowest(uint32_t mask)

@@ -216,6 +216,7 @@ static void leave_at(struct x64_ctx *x, enum cpu_exit why, gva_t pc)
 static void one(struct x64_ctx *x, const struct ir_op *o)
 {
     uint8_t flag_reg = x->flag_reg;
+    bool low = o->flags & IR_LOW;
     if (o == x->skip)
         return;
     if (o->flags & IR_LOST && x->debt.lost_count < X64_LOST_MAX) {
@@ -260,6 +261,8 @@ static void one(struct x64_ctx *x, const struct ir_op *o)
         x->flag_reg = IR_NONE;
     if (o->dst < IR_F0)
         x64_debt_overwritten(x, o->dst);
+    if (low)
+        x->debt.sext |= (uint32_t)1 << o->dst;
     if (o->dst == x->o->sp_reg && o->op != IR_JUMPI)
         x64_sp_written(x, o);
 }

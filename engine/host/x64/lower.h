@@ -65,6 +65,7 @@ enum x64_cold_kind {
 #define X64_LOST_MAX 4
 struct x64_debt {
     uint32_t nan64, nan32;
+    uint32_t sext;              /* r registers of which only the lower half is right */
     uint8_t lost[X64_LOST_MAX]; /* indices of ops */
     uint32_t lost_count;
 };

@@ -38,9 +38,14 @@ static unsigned target(struct x64_ctx *x, uint8_t dst)
 }
 
 /* A 32-bit result in reg becomes the register's value. */
+static bool extends(const struct ir_op *o)
+{
+    return o->size == 4 && !o->kind && !(o->flags & IR_LOW);
+}
+
 static void extend(struct x64_ctx *x, const struct ir_op *o, unsigned reg)
 {
-    if (o->size == 4 && !o->kind)
+    if (extends(o))
         x64_rr(&x->e, true, X64_MOVSXD, reg, reg);
 }
 
@@ -213,12 +218,12 @@ static void extension(struct x64_ctx *x, const struct ir_op *o)
     } else {
         /* Byte registers of rsp, rbp, rsi, rdi need a REX prefix, which X64_BYTE_RM sees to. */
         struct x64_loc a = x64_gpr_loc(x, o->a);
-        bool sign = o->op == IR_SEXT;
+        bool sign = o->op == IR_SEXT && !(o->flags & IR_LOW);
         if (o->size == 1)
             x64_rm(&x->e, sign, sign ? X64_MOVSXB : X64_MOVZXB, d, a);
         else if (o->size == 2)
             x64_rm(&x->e, sign, sign ? X64_MOVSXH : X64_MOVZXH, d, a);
-        else
+        else if (!(o->flags & IR_LOW && !a.is_mem && a.reg == d))
             x64_rm(&x->e, sign, sign ? X64_MOVSXD : X64_MOV, d, a);
     }
     x64_store_gpr(x, o->dst, d);

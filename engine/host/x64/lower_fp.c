@@ -131,7 +131,8 @@ static void need_boxed(struct x64_ctx *x, const struct ir_op *o, unsigned n, con
 {
     struct x64_em *e = &x->e;
     int reg = -1;
-    for (unsigned i = 0; i < n; i++) /* a NaN result of binary64 may look boxed until it is canonical */
+    for (unsigned i = 0; i < n;
+         i++) /* a NaN result of binary64 may look boxed until it is canonical */
         if (x->debt.nan64 & mask_of(f[i]))
             x64_nan_settle(x, mask_of(f[i]));
     for (unsigned i = 0; i < n; i++) {
