@@ -68,6 +68,8 @@ static const char *op_check(const struct ir_op *o)
         return "an immediate operand beyond 32 bits";
     if (o->b == IR_IMM && o->op >= IR_SHL && o->op <= IR_ROR && (uint64_t)o->imm >= o->size * 8u)
         return "a shift beyond the width";
+    if (o->op == IR_ROR && o->b != IR_IMM)
+        return "a rotation by a register";
     if (o->op == IR_SHADD && (o->kind < 1 || o->kind > 3))
         return "kind of shadd";
     if (o->scale > 3 || (o->rm > IR_RM_RMM && o->rm != IR_RM_DYN))
