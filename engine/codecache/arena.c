@@ -206,8 +206,11 @@ static bool reclaim_locked(struct cc_cache *c, bool nudge, const struct cc_threa
         if (all_past(c, d->epoch)) {
             *at = d->next;
             free(d);
-        } else
+        } else {
+            if (nudge && at == &c->deferred) /* the youngest: the others were before it */
+                nudge_laggards(c, d->epoch, but);
             at = &d->next;
+        }
     }
     bool none = !c->deferred;
     pthread_mutex_unlock(&c->defer_lock);

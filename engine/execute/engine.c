@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define THRESHOLD_DEFAULT 12
+#define THRESHOLD_DEFAULT 8
 #define PROFILE_PLACES_MAX 65536
 #define ARENA_BYTES_MIN 8192u
 

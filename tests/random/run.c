@@ -275,9 +275,11 @@ static unsigned record(struct bench *b, const struct gen_program *p, gva_t at,
 }
 
 /* Counted instructions since the last event must agree, too. An ecall does not retire (priv. 3.3.1); T0 may have counted it. */
-static bool same_count(struct bench *b, unsigned i, const struct event *events, const struct event *e, uint64_t *last)
+static bool same_count(struct bench *b, unsigned i, const struct event *events,
+                       const struct event *e, uint64_t *last)
 {
-    uint64_t t0 = events[i].icount - (i ? events[i - 1].icount : b->icount_start), t1 = e->icount - *last;
+    uint64_t t0 = events[i].icount - (i ? events[i - 1].icount : b->icount_start),
+             t1 = e->icount - *last;
     *last = e->icount;
     bool ecall = e->kind == EVENT_END || e->kind == EVENT_SYSCALL;
     return t0 == t1 || (ecall && t0 == t1 + 1) || differ(b, "instructions", i, t0, t1);
