@@ -517,6 +517,7 @@ void lx_thread_end(struct lx_thread *t, int status)
     }
     if (v->mm->freezer == t)
         lx_mm_freeze_end(lx, v->mm);
+    lx->rejoin -= t->rejoin;
     list_remove(&t->link);
     HASH_DELETE(by_tid, lx->threads, t);
     lx->thread_count--;

@@ -112,6 +112,7 @@ struct lx_thread {
     bool in_call; /* call is valid; pc is at the ecall */
     bool woken;   /* a queue it is on was woken while its handler still ran */
     bool poll;    /* no memory for a wait: look again soon */
+    bool rejoin;      /* was blocked when it was saved and is not back on its queues yet */
     int exit_status;
     int restart; /* LX_ERESTART*: the call was interrupted and waits for the signal's fate; 0 */
     struct lx_call call;
@@ -223,6 +224,7 @@ struct lx {
     uint32_t vcpu_count, started, idle, active, long_count;
     struct list runq;
     uint32_t runq_count;
+    uint32_t rejoin; /* threads with that flag: nobody runs guest code, who might wake them in vain, until it is 0 */
     bool pausing, ended_reported, start_done;
     _Atomic bool ending;
     struct lx_end end;

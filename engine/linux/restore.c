@@ -411,9 +411,25 @@ static void load_thread(struct loading *l)
     snap_close(l->r);
     if (!t || l->r->failed)
         return;
-    if (p->stopped && was != LX_T_BLOCKED)
-        return;
-    lx_enqueue(l->lx, t); /* a blocked one waits again by running its handler */
+    if (was == LX_T_BLOCKED || (t->in_call && !p->stopped)) {
+        /* Waits again by running its handler, before anybody else runs. */
+        t->rejoin = true;
+        l->lx->rejoin++;
+        lx_enqueue(l->lx, t);
+    } else if (!p->stopped) {
+        t->poll = true; /* start_others */
+    }
+}
+
+static void start_others(struct loading *l)
+{
+    struct lx_thread *t, *next;
+    HASH_ITER(by_tid, l->lx->threads, t, next)
+    {
+        if (t->poll)
+            lx_enqueue(l->lx, t);
+        t->poll = false;
+    }
 }
 
 static res_t load_people(struct loading *l)
@@ -429,6 +445,7 @@ static res_t load_people(struct loading *l)
         return FAIL;
     for (uint32_t i = 0; i < threads && !l->r->failed; i++)
         load_thread(l);
+    start_others(l);
     struct lx_process *p, *next;
     HASH_ITER(by_pid, l->lx->processes, p, next)
     if (!l->r->failed && p->zombie != list_empty(&p->threads))

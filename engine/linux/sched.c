@@ -391,7 +391,7 @@ void lx_vcpu_bind_mm(struct lx_vcpu *vc, struct lx_mm *mm)
     vc->mm = mm;
     if (mm)
         mm->running++;
-    if (old && --old->running <= 1 && old->freezer)
+    if (old && !--old->running && old->freezer) /* a freezer that waits does not run itself */
         lx_wake_all(vc->lx, &old->still);
 }
 
@@ -496,7 +496,7 @@ static bool must_yield(struct lx_vcpu *vc, struct lx_thread *t)
 {
     struct lx *lx = vc->lx;
     struct lx_mm *mm = t->p->priv->mm;
-    if (lx->ending || lx->pausing || (mm->freezer && mm->freezer != t))
+    if (lx->ending || lx->pausing || lx->rejoin || (mm->freezer && mm->freezer != t))
         return true;
     if (!atomic_load_explicit(&vc->preempt, memory_order_relaxed))
         return false;
@@ -510,6 +510,8 @@ static void run_thread(struct lx_vcpu *vc, struct lx_thread *t)
     t->timer.fire = deadline_fired;
     bind(vc, t);
     for (;;) {
+        lx->rejoin -= t->rejoin;
+        t->rejoin = false;
         if (t->in_call && !t->dying && !t->restart && !step_call(vc, t))
             return;
         if (lx->reap)
