@@ -4,6 +4,8 @@
  */
 #include "rig.h"
 
+#include "engine/snapshot/snapshot.h"
+
 #include <signal.h>
 
 static void an_exit_code_comes_through(void **state)
@@ -208,11 +210,72 @@ static void a_bad_program_is_refused_with_what_and_where(void **state)
     r.config.program_bytes = 0;
     assert_int_equal(lx_new(&r.config, &r.lx, &err), FAIL);
     assert_string_equal(err.text, "program test: No such file or directory (PATH is "
-                        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)");
+                                  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)");
     assert_int_equal(err.code, ERR_NOT_FOUND);
     run_engine_free(r.engine);
     mem_pool_free(r.pool);
     run_thread_fini();
+}
+
+/* Saves the paused guest, frees it and goes on in a new one. */
+static void move(struct rig *r)
+{
+    struct err err = {0};
+    struct snap_writer w;
+    struct snap_reader reader;
+    snap_writer_init(&w, -1);
+    if (lx_save(r->lx, &w, &err) || snap_finish(&w, &err))
+        fail_msg("save: %s", err.text);
+    lx_free(r->lx);
+    r->lx = NULL;
+    for (size_t n = 0; n < w.out.len;
+         n += MAX(w.out.len / 97, (size_t)1)) { /* any part of it is refused */
+        if (!snap_reader_init(&reader, w.out.data, n, -1, &err))
+            assert_int_equal(lx_load(&r->config, &reader, &r->lx, &err), FAIL);
+        assert_null(r->lx);
+    }
+    if (snap_reader_init(&reader, w.out.data, w.out.len, -1, &err) ||
+        lx_load(&r->config, &reader, &r->lx, &err))
+        fail_msg("load: %s", err.text);
+    snap_writer_fini(&w);
+}
+
+static void a_sleeper_is_moved_and_sleeps_on(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err;
+    rig_parts(&r);
+    RIG_START(&r, SLEEPER);
+    for (int i = 0; i < 5; i++) {
+        usleep(5000);
+        lx_pause(r.lx);
+        move(&r);
+        assert_int_equal(lx_start(r.lx, &err), OK);
+        lx_resume(r.lx);
+    }
+    assert_false(lx_ended(r.lx, NULL)); /* 0.1 s of its own time have not gone by */
+    assert_true(rig_wait(&r));
+    assert_string_equal(r.end.text, "exit 0");
+    rig_stop(&r);
+}
+
+static void a_guest_that_runs_or_has_ended_is_not_saved(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err = {0};
+    struct snap_writer w;
+    rig_parts(&r);
+    RIG_START(&r, SELF);
+    snap_writer_init(&w, -1);
+    assert_int_equal(lx_save(r.lx, &w, &err), FAIL);
+    assert_int_equal(err.code, ERR_STATE);
+    lx_pause(r.lx);
+    lx_kill(r.lx);
+    assert_int_equal(lx_save(r.lx, &w, &err), FAIL);
+    snap_writer_fini(&w);
+    rig_stop(&r);
 }
 
 static void guests_come_and_go_without_leaving_anything(void **state)
@@ -240,6 +303,8 @@ int main(void)
         cmocka_unit_test(a_busy_guest_is_paused_and_goes_on),
         cmocka_unit_test(a_handler_runs_and_returns_with_every_register),
         cmocka_unit_test(a_bad_program_is_refused_with_what_and_where),
+        cmocka_unit_test(a_sleeper_is_moved_and_sleeps_on),
+        cmocka_unit_test(a_guest_that_runs_or_has_ended_is_not_saved),
         cmocka_unit_test(guests_come_and_go_without_leaving_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
