@@ -94,198 +94,6 @@ char lx_process_state(struct lx_process *p)
     return t->state == LX_T_BLOCKED ? 'S' : 'R';
 }
 
-/* ---- groups and sessions ---- */
-
-struct lx_pgrp *lx_pgrp_find(struct lx *lx, uint32_t pgid)
-{
-    struct lx_pgrp *g;
-    HASH_FIND(by_id, lx->pgrps, &pgid, sizeof pgid, g);
-    return g;
-}
-
-bool lx_pgrp_in_session(struct lx *lx, uint32_t pgid, uint32_t sid)
-{
-    struct lx_pgrp *g = lx_pgrp_find(lx, pgid);
-    return g && g->session->sid == sid;
-}
-
-static struct lx_session *session_get(struct lx *lx, uint32_t sid)
-{
-    struct lx_session *s;
-    HASH_FIND(by_id, lx->sessions, &sid, sizeof sid, s);
-    if (!s) {
-        s = calloc(1, sizeof *s);
-        if (!s)
-            return NULL;
-        s->sid = sid;
-        HASH_ADD(by_id, lx->sessions, sid, sizeof s->sid, s);
-        if (!s->by_id.tbl) {
-            free(s);
-            return NULL;
-        }
-    }
-    s->refs++;
-    return s;
-}
-
-static void session_put(struct lx *lx, struct lx_session *s)
-{
-    if (--s->refs)
-        return;
-    HASH_DELETE(by_id, lx->sessions, s);
-    free(s);
-}
-
-static struct lx_pgrp *pgrp_make(struct lx *lx, uint32_t pgid, uint32_t sid)
-{
-    struct lx_pgrp *g = calloc(1, sizeof *g);
-    if (!g)
-        return NULL;
-    g->pgid = pgid;
-    list_init(&g->members);
-    g->session = session_get(lx, sid);
-    if (g->session) {
-        HASH_ADD(by_id, lx->pgrps, pgid, sizeof g->pgid, g);
-        if (g->by_id.tbl)
-            return g;
-        session_put(lx, g->session);
-    }
-    free(g);
-    return NULL;
-}
-
-static void pgrp_leave(struct lx_process *p)
-{
-    struct lx_pgrp *g = p->priv->pgrp;
-    if (!g)
-        return;
-    list_remove(&p->priv->group_link);
-    p->priv->pgrp = NULL;
-    if (!list_empty(&g->members))
-        return;
-    HASH_DELETE(by_id, p->lx->pgrps, g);
-    session_put(p->lx, g->session);
-    free(g);
-}
-
-int lx_process_join_pgrp(struct lx_process *p, uint32_t pgid, uint32_t sid)
-{
-    struct lx_pgrp *g = lx_pgrp_find(p->lx, pgid);
-    if (!g || g->session->sid != sid) /* setsid of a lone member of its own group moves the group */
-        g = NULL;
-    if (g && g == p->priv->pgrp)
-        return 0;
-    if (!g) {
-        if (p->priv->pgrp && p->priv->pgrp->pgid == pgid)
-            pgrp_leave(p);
-        g = pgrp_make(p->lx, pgid, sid);
-        if (!g)
-            return -ENOMEM;
-    }
-    pgrp_leave(p);
-    list_append(&g->members, &p->priv->group_link);
-    p->priv->pgrp = g;
-    p->pgid = pgid;
-    p->sid = sid;
-    return 0;
-}
-
-/* POSIX: no member has a parent in another group of the same session. `without` does not count. */
-static bool orphaned(struct lx_pgrp *g, const struct lx_process *without)
-{
-    list_for_each(l, &g->members)
-    {
-        struct lx_process *p = list_entry(l, struct lx_process_private, group_link)->p;
-        if (p == without || p->zombie || !p->parent)
-            continue;
-        if (p->parent->pgid != p->pgid && p->parent->sid == p->sid)
-            return false;
-    }
-    return true;
-}
-
-bool lx_pgrp_orphaned(struct lx *lx, uint32_t pgid)
-{
-    struct lx_pgrp *g = lx_pgrp_find(lx, pgid);
-    return !g || orphaned(g, NULL);
-}
-
-static bool has_stopped(struct lx_pgrp *g)
-{
-    list_for_each(l, &g->members) if (list_entry(l, struct lx_process_private, group_link)
-                                          ->p->stopped) return true;
-    return false;
-}
-
-/* p's tie to parent, which holds its group in the session, goes: a stopped group that nobody could continue is told. */
-static void orphan_check(struct lx_process *p, struct lx_process *parent,
-                         const struct lx_process *without)
-{
-    struct lx_pgrp *g = p->priv->pgrp;
-    if (!g || !parent || parent->pgid == p->pgid || parent->sid != p->sid)
-        return;
-    if (orphaned(g, without) && has_stopped(g)) {
-        uint32_t pgid = g->pgid;
-        lx_signal_pgrp(p->lx, pgid, SIGHUP);
-        lx_signal_pgrp(p->lx, pgid, SIGCONT);
-    }
-}
-
-/* ---- address spaces ---- */
-
-struct lx_mm *lx_mm_new(struct lx *lx)
-{
-    struct lx_mm *mm = calloc(1, sizeof *mm);
-    struct err err;
-    if (!mm)
-        return NULL;
-    mm->refs = 1;
-    lx_waitq_init(&mm->still);
-    list_init(&mm->parked);
-    if (mem_space_new(lx->config.pool, &mm->mem, &err) == OK) {
-        if (run_space_new(lx->config.engine, mm->mem, &mm->code, &err) == OK)
-            return mm;
-        mem_space_put(mm->mem);
-    }
-    free(mm);
-    return NULL;
-}
-
-struct lx_mm *lx_mm_get(struct lx_mm *mm)
-{
-    mm->refs++;
-    return mm;
-}
-
-void lx_mm_put(struct lx *lx, struct lx_mm *mm)
-{
-    if (!mm || --mm->refs)
-        return;
-    mm->reap_next = lx->reap;
-    lx->reap = mm;
-    pthread_cond_signal(&lx->work); /* whoever put it may be no vCPU */
-}
-
-void lx_mm_reap(struct lx *lx)
-{
-    if (lx->ending)
-        return; /* lx_free has time */
-    while (lx->reap) {
-        struct lx_mm *mm = lx->reap;
-        lx->reap = mm->reap_next;
-        ASSERT(!mm->running);
-        lx_long_begin(lx);
-        run_space_free(mm->code);
-        mem_space_put(mm->mem);
-        bool on = lx_long_end(lx);
-        if (mm->dead && on)
-            lx_process_report(mm->dead);
-        free(mm);
-        if (!on)
-            return;
-    }
-}
-
 /* ---- birth ---- */
 
 struct lx_sighand *lx_sighand_new(void)
@@ -419,7 +227,7 @@ static void reparent_children(struct lx_process *p)
         child->parent = init;
         list_remove(&child->sibling);
         list_append(&init->children, &child->sibling);
-        orphan_check(child, p, NULL);
+        lx_orphan_check(child, p, NULL);
         if (child->priv->pdeath_signal && !child->zombie)
             lx_signal_process(child, child->priv->pdeath_signal);
         if (child->zombie) {
@@ -486,7 +294,7 @@ static void process_exit(struct lx_process *p)
         return;
     }
     reparent_children(p);
-    orphan_check(p, p->parent, p);
+    lx_orphan_check(p, p->parent, p);
     if (last) { /* its memory is free again when its parent hears of it (lx_mm_reap) */
         v->unreported = true;
         last->dead = p;
@@ -578,7 +386,7 @@ void lx_process_kill(struct lx_process *p, int status)
 static void process_free(struct lx_process *p)
 {
     lx_pending_clear(p, &p->priv->pending, ~(uint64_t)0);
-    pgrp_leave(p);
+    lx_process_leave_pgrp(p);
     list_remove(&p->sibling);
     HASH_DELETE(by_pid, p->lx->processes, p);
     p->lx->process_count--;

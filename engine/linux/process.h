@@ -82,7 +82,7 @@ struct lx_mm {
     struct list parked;        /* threads (run link) kept from running meanwhile */
     struct lx_mm *reap_next;
     struct lx_process *dead; /* the process to report once this is freed, or NULL */
-    uint64_t snap_mark; /* which save numbered it */
+    uint64_t snap_mark;      /* which save numbered it */
     uint32_t snap_index;
 };
 struct lx_mm *lx_mm_new(struct lx *lx);
@@ -112,7 +112,7 @@ struct lx_thread {
     bool in_call; /* call is valid; pc is at the ecall */
     bool woken;   /* a queue it is on was woken while its handler still ran */
     bool poll;    /* no memory for a wait: look again soon */
-    bool rejoin;      /* was blocked when it was saved and is not back on its queues yet */
+    bool rejoin;  /* was blocked when it was saved and is not back on its queues yet */
     int exit_status;
     int restart; /* LX_ERESTART*: the call was interrupted and waits for the signal's fate; 0 */
     struct lx_call call;
@@ -165,7 +165,7 @@ struct lx_process_private {
     struct lx_waitq thread_wait; /* execve, until the other threads are gone */
     bool vforked, exiting;
     bool unreported; /* a zombie whose memory is still being freed: nobody knows of its death yet */
-    uint64_t visit;                      /* lx_signal_pgrp's mark */
+    uint64_t visit;  /* lx_signal_pgrp's mark */
     bool stop_pending, continue_pending; /* to be reported by wait */
     int stop_signal;
     int exit_signal;      /* to the parent; 0: none */
@@ -224,7 +224,8 @@ struct lx {
     uint32_t vcpu_count, started, idle, active, long_count;
     struct list runq;
     uint32_t runq_count;
-    uint32_t rejoin; /* threads with that flag: nobody runs guest code, who might wake them in vain, until it is 0 */
+    uint32_t
+        rejoin; /* threads with that flag: nobody runs guest code, who might wake them in vain, until it is 0 */
     bool pausing, ended_reported, start_done;
     _Atomic bool ending;
     struct lx_end end;
@@ -261,7 +262,8 @@ void lx_lock(struct lx *lx); /* from outside the vCPU threads: not starved by a 
 void lx_unlock(struct lx *lx);
 void lx_enqueue(struct lx *lx, struct lx_thread *t); /* RUNNABLE now */
 void lx_wake_thread(struct lx_thread *t, enum lx_wake why);
-void lx_unwait(struct lx_thread *t);            /* off every queue, timer off */
+void lx_unwait(struct lx_thread *t);                        /* off every queue, timer off */
+void lx_deadline_fired(struct lx *lx, struct lx_timer *tm); /* of a blocked call */
 void lx_kick_thread(struct lx_thread *t);       /* if it runs on a vCPU: look at the queues */
 void lx_thread_leave_vcpu(struct lx_thread *t); /* its registers come home; state is the caller's */
 void lx_vcpu_bind_mm(struct lx_vcpu *vc, struct lx_mm *mm); /* NULL: none */
@@ -292,7 +294,12 @@ struct lx_thread *lx_thread_new(struct lx_process *p,
 struct lx_thread *lx_thread_find(struct lx *lx, uint32_t tid);
 uint32_t lx_pid_new(struct lx *lx);
 int lx_process_join_pgrp(struct lx_process *p, uint32_t pgid, uint32_t sid); /* -ENOMEM */
+void lx_process_leave_pgrp(struct lx_process *p);
 struct lx_pgrp *lx_pgrp_find(struct lx *lx, uint32_t pgid);
+/* p's tie to parent, which holds its group in the session, goes: a stopped group that nobody could continue is told. `without`
+ * counts no more. */
+void lx_orphan_check(struct lx_process *p, struct lx_process *parent,
+                     const struct lx_process *without);
 /* Takes the thread away, wherever it is (not RUNNING on another vCPU); the last one ends the process. */
 void lx_thread_end(struct lx_thread *t, int status);
 /* The whole process dies with this wait status; its threads go now or as soon as their vCPU lets go. */
@@ -356,7 +363,8 @@ void lx_real_timer_fired(struct lx *lx, struct lx_timer *tm);
 void lx_cpu_timer_fired(struct lx *lx, struct lx_timer *tm);
 
 /* lx.c, for save.c */
-res_t lx_skeleton(const struct lx_config *c, struct lx **out, struct err *err); /* on failure too: lx_free it */
+res_t lx_skeleton(const struct lx_config *c, struct lx **out,
+                  struct err *err); /* on failure too: lx_free it */
 
 /* random.c */
 void lx_random_seed(struct lx *lx);
