@@ -247,9 +247,11 @@ void cc_retire_locked(struct cc_space *s, struct cc_block *b)
         struct cpu_jt_entry *jt = atomic_load_explicit(&s->jt[i], memory_order_acquire);
         if (!jt || jt == cc_missing_table())
             continue;
-        struct cpu_jt_entry *e = cc_jt_slot(jt, b->pc);
-        if (atomic_load_explicit(&e->pc, memory_order_relaxed) == b->pc)
-            atomic_store_explicit(&e->pc, UINT64_MAX, memory_order_release);
+        const size_t places[] = {cpu_jt_first(b->pc), cpu_jt_second(b->pc)};
+        for (unsigned k = 0; k < ARRAY_LEN(places); k++)
+            if (atomic_load_explicit(&jt[places[k]].pc, memory_order_relaxed) == b->pc)
+                atomic_store_explicit(&jt[places[k]].pc, cpu_jt_none(places[k]),
+                                      memory_order_release);
     }
     atomic_fetch_sub_explicit(&b->arena->live, 1, memory_order_relaxed);
     cc_count(&c->n_retired, 1);

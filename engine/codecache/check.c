@@ -98,7 +98,7 @@ static bool check_space(struct cc_space *s)
         struct cpu_jt_entry *jt = atomic_load(&s->jt[i]);
         for (size_t k = 0; jt && jt != cc_missing_table() && k < CPU_JT_COUNT; k++) {
             uint64_t pc = atomic_load(&jt[k].pc);
-            if (pc == UINT64_MAX || (pc == 0 && k))
+            if (pc == cpu_jt_none(k))
                 continue;
             struct cc_block *b = cc_find(s, pc); /* rule (5): every entry is live */
             ok &= b && atomic_load(&jt[k].host) == cc_host(s->cache, b->host_off);

@@ -136,9 +136,12 @@ static inline void cc_count(_Atomic uint64_t *n, uint64_t by)
     atomic_fetch_add_explicit(n, by, memory_order_relaxed);
 }
 
+/* Where pc is, or goes: its second place if another pc has the first. */
 static inline struct cpu_jt_entry *cc_jt_slot(struct cpu_jt_entry *jt, gva_t pc)
 {
-    return &jt[pc >> 1 & (CPU_JT_COUNT - 1)];
+    struct cpu_jt_entry *first = &jt[cpu_jt_first(pc)];
+    uint64_t has = atomic_load_explicit(&first->pc, memory_order_relaxed);
+    return has == pc || has == cpu_jt_none(cpu_jt_first(pc)) ? first : &jt[cpu_jt_second(pc)];
 }
 
 static inline uint8_t *cc_writable(const struct cc_cache *c, uint32_t off)

@@ -13,7 +13,7 @@ static struct cpu_jt_entry *map_table(void)
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (t == MAP_FAILED)
         return NULL;
-    atomic_store_explicit(&t[0].pc, UINT64_MAX, memory_order_relaxed);
+    atomic_store_explicit(&t[0].pc, cpu_jt_none(0), memory_order_relaxed);
     return t;
 }
 

@@ -78,14 +78,26 @@ enum cpu_exit {
     CPU_EXIT_MODE,    /* frm moved into or out of what MXCSR can hold (4..7): change the code space */
 };
 
-/* Inline indirect lookup: entry i of the table at jt, i = pc >> 1 & (CPU_JT_COUNT - 1). Empty is {0, 0},
- * but entry 0, which pc 0 would match, is {~0, 0}. */
+/* Inline indirect lookup: pc's entry in the table at jt is the first, or, if another pc has taken that, the second. An empty
+ * entry i holds cpu_jt_none(i), a pc whose entries are elsewhere: nothing that a guest may jump to matches it, even or odd. */
 #define CPU_JT_BITS 15
 #define CPU_JT_COUNT ((size_t)1 << CPU_JT_BITS)
 struct cpu_jt_entry {
     _Atomic uint64_t pc;
     _Atomic(const void *) host;
 };
+static inline size_t cpu_jt_first(uint64_t pc)
+{
+    return pc >> 1 & (CPU_JT_COUNT - 1);
+}
+static inline size_t cpu_jt_second(uint64_t pc)
+{
+    return ((uint32_t)pc ^ (uint32_t)pc >> 15) >> 1 & (CPU_JT_COUNT - 1);
+}
+static inline uint64_t cpu_jt_none(size_t i)
+{
+    return i ? 0 : 2;
+}
 
 #define CPU_RES_NONE UINT64_MAX /* res_addr: no reservation */
 #define CPU_HELPER_MAX 64       /* slots of the helper table; engine/cpu/helper.def names them */

@@ -132,7 +132,7 @@ static enum cpu_exit advance(struct go *g)
     if (unlikely(!rv->code || (run_masked(v) && v->r[rv->engine->config.guest->sp_reg] & ~v->mask)))
         return interpret(rv, T0_STRETCH, false);
     /* Our own jump table first: it also answers where system calls and polls come back to. */
-    const struct cpu_jt_entry *e = &rv->jt[v->pc >> 1 & (CPU_JT_COUNT - 1)];
+    const struct cpu_jt_entry *e = &rv->jt[cpu_jt_first(v->pc)];
     const void *host;
     if (!g->site && atomic_load_explicit(&e->pc, memory_order_acquire) == v->pc)
         host = atomic_load_explicit(&e->host, memory_order_relaxed);

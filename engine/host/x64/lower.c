@@ -304,6 +304,27 @@ static void cold_exit(struct x64_ctx *x, const struct x64_cold *k)
     leave_at(x, x->o->no_chain ? CPU_EXIT_NEXT : CPU_EXIT_CHAIN, ex->target);
 }
 
+/* The second place; then out. */
+static void cold_miss(struct x64_ctx *x, unsigned t)
+{
+    struct x64_em *e = &x->e;
+    if (!x->o->no_chain) {
+        x64_rr(e, false, X64_MOV, RDX, t);
+        x64_shift_imm(e, false, X64_S_SHR, x64_reg(RDX), 15);
+        x64_rr(e, false, X64_XOR, RDX, t);
+        x64_shift_imm(e, false, X64_S_SHL, x64_reg(RDX), 3);
+        x64_alu_imm(e, false, X64_I_AND, x64_reg(RDX), (int32_t)((CPU_JT_COUNT - 1) * 16));
+        x64_rm(e, true, X64_ADD, RDX, x64_state(offsetof(struct vcpu, jt)));
+        x64_rm(e, true, X64_CMP, t, x64_mem(0, RDX, 0));
+        uint32_t miss = x64_jcc8(e, X64_CC_NE);
+        x64_op(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
+        x64_land8(e, miss);
+    }
+    if (t != RAX)
+        x64_rr(e, true, X64_MOV, RAX, t);
+    x64_jmp_cache(e, x->stubs->priv[CPU_EXIT_NEXT]);
+}
+
 static void cold_div(struct x64_ctx *x, const struct x64_cold *k)
 {
     struct x64_em *e = &x->e;
@@ -354,9 +375,7 @@ static void cold(struct x64_ctx *x, struct x64_cold copy)
         leave_at(x, CPU_EXIT_INTERP, k->pc);
         break;
     case X64_COLD_MISS:
-        if (k->a != RAX)
-            x64_rr(&x->e, true, X64_MOV, RAX, k->a);
-        x64_jmp_cache(&x->e, x->stubs->priv[CPU_EXIT_NEXT]);
+        cold_miss(x, k->a);
         break;
     case X64_COLD_DIV:
     case X64_COLD_DIVU:

@@ -141,8 +141,8 @@ static void the_jump_table_is_filled_and_cleared_when_its_block_retires(void **s
     struct bench b = bench_new(65536, 8192);
     struct cpu_jt_entry *jt = cc_pin(b.t, b.s);
     struct cc_block *k = publish(&b, 0x10000, 0);
-    struct cpu_jt_entry *e = &jt[0x10000 >> 1 & (CPU_JT_COUNT - 1)];
-    assert_int_equal(jt[0].pc, UINT64_MAX); /* pc 0 must miss */
+    struct cpu_jt_entry *e = &jt[cpu_jt_first(0x10000)];
+    assert_int_not_equal(jt[0].pc, 0); /* pc 0 must miss */
     cc_fill(b.t, k);
     assert_int_equal(e->pc, 0x10000);
     assert_ptr_equal(e->host, cc_host(b.c, k->host_off));
@@ -151,6 +151,38 @@ static void the_jump_table_is_filled_and_cleared_when_its_block_retires(void **s
     assert_int_not_equal(e->pc, 0x10000);
     cc_fill(b.t, k); /* too late */
     assert_int_not_equal(e->pc, 0x10000);
+    bench_free(&b);
+}
+
+static void an_empty_jump_table_entry_matches_nothing_that_leads_to_it(void **state)
+{
+    (void)state;
+    const uint64_t targets[] = {0, 1, 2, 3, UINT64_MAX, UINT64_MAX - 1, INT64_MAX, 1u << 31, UINT32_MAX};
+    for (unsigned i = 0; i < ARRAY_LEN(targets); i++) {
+        assert_int_not_equal(cpu_jt_none(cpu_jt_first(targets[i])), targets[i]);
+        assert_int_not_equal(cpu_jt_none(cpu_jt_second(targets[i])), targets[i]);
+    }
+}
+
+static void a_pc_whose_place_is_taken_gets_its_second_one(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(65536, 8192);
+    struct cpu_jt_entry *jt = cc_pin(b.t, b.s);
+    gva_t pc = 0x10040, other = pc + 2 * CPU_JT_COUNT;
+    struct cc_block *k = publish(&b, pc, 0), *l = publish(&b, other, 0);
+    assert_int_equal(cpu_jt_first(pc), cpu_jt_first(other));
+    cc_fill(b.t, k);
+    cc_fill(b.t, l);
+    assert_int_equal(jt[cpu_jt_first(pc)].pc, pc);
+    assert_int_equal(jt[cpu_jt_second(other)].pc, other);
+    assert_true(cc_check(b.c));
+    cc_retire_block(l);
+    assert_int_not_equal(jt[cpu_jt_second(other)].pc, other);
+    assert_int_equal(jt[cpu_jt_first(pc)].pc, pc);
+    cc_retire_block(k);
+    assert_int_not_equal(jt[cpu_jt_first(pc)].pc, pc);
+    assert_true(cc_check(b.c));
     bench_free(&b);
 }
 
@@ -443,6 +475,8 @@ int main(void)
         cmocka_unit_test(chaining_leads_straight_to_the_target_and_retiring_undoes_it),
         cmocka_unit_test(a_retired_block_may_still_be_left_but_is_not_chained_from),
         cmocka_unit_test(the_jump_table_is_filled_and_cleared_when_its_block_retires),
+        cmocka_unit_test(an_empty_jump_table_entry_matches_nothing_that_leads_to_it),
+        cmocka_unit_test(a_pc_whose_place_is_taken_gets_its_second_one),
         cmocka_unit_test(a_block_across_two_pages_retires_with_either),
         cmocka_unit_test(a_block_made_from_old_bytes_is_not_published),
         cmocka_unit_test(who_publishes_second_gets_the_first_one_s_block),

@@ -105,7 +105,7 @@ static void *runner(void *arg)
             chained++;
         site = 0;
         const void *host = cc_host(cache, b->host_off);
-        struct cpu_jt_entry *e = &jt[pc >> 1 & (CPU_JT_COUNT - 1)];
+        struct cpu_jt_entry *e = &jt[cpu_jt_first(pc)];
         if (rng_below(&rng, 4) == 0)
             cc_fill(t, b);
         else if (atomic_load(&e->pc) == pc)

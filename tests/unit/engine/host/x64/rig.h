@@ -173,7 +173,7 @@ static void rig_flush(void)
     rig.block_count = 0;
     rig.used = ALIGN_UP(rig.stubs.len, 64u);
     memset(rig.jt, 0, CPU_JT_COUNT * sizeof *rig.jt);
-    atomic_store(&rig.jt[0].pc, UINT64_MAX);
+    atomic_store(&rig.jt[0].pc, cpu_jt_none(0));
 }
 
 static void rig_open(uint32_t features, uint64_t window_bytes)
@@ -207,7 +207,7 @@ static void rig_open(uint32_t features, uint64_t window_bytes)
     assert_int_equal(x64_host_ops.emit_stubs(&rig.o, &c, &rig.stubs, NULL), OK);
     rig.jt = calloc(CPU_JT_COUNT, sizeof *rig.jt);
     rig.jt_missing = calloc(CPU_JT_COUNT, sizeof *rig.jt);
-    atomic_store(&rig.jt_missing[0].pc, UINT64_MAX);
+    atomic_store(&rig.jt_missing[0].pc, cpu_jt_none(0));
     struct vcpu **const v[2] = {&rig.t1, &rig.t0};
     for (unsigned i = 0; i < 2; i++) {
         rig.window[i] = map_window();
@@ -340,7 +340,7 @@ static enum cpu_exit rig_enter(void)
     bool sp_ok = rig.t1->r[2] < rig.o.window_bytes || rig.o.gst_options & GST_WINDOW32;
     if (!b || !sp_ok)
         return rv_step(rig.t1, 1, false);
-    struct cpu_jt_entry *j = &rig.jt[rig.t1->pc >> 1 & (CPU_JT_COUNT - 1)];
+    struct cpu_jt_entry *j = &rig.jt[rig.exits & 1 ? cpu_jt_first(rig.t1->pc) : cpu_jt_second(rig.t1->pc)];
     atomic_store(&j->pc, rig.t1->pc);
     atomic_store(&j->host, rig.x + b->off);
     if (atomic_load(&rig.t1->jt) != rig.jt_missing)
