@@ -133,7 +133,7 @@ static inline void rig_parts(struct rig *r)
                             .name = "rig",
                             .cache_bytes = 1 << 20,
                             .arena_bytes = 64 << 10,
-                            .vcpu_count = 1,
+                            .vcpu_count = 4,
                             .no_translate = true};
     assert_int_equal(run_engine_new(&rc, &r->engine, &err), OK);
     struct mem_pool_config pc = {.commit_bytes = 64 << 20, .maps = 4000, .window_bits = 36};

@@ -278,6 +278,30 @@ static void a_guest_that_runs_or_has_ended_is_not_saved(void **state)
     rig_stop(&r);
 }
 
+/* One thread calls getpid for ever, the other forks and waits 50 times: each fork must find the first one standing still. */
+static void a_process_forks_while_its_other_thread_runs(void **state)
+{
+    (void)state;
+    for (uint32_t vcpus = 1; vcpus <= 4; vcpus += 3) {
+        struct rig r;
+        rig_parts(&r);
+        r.config.vcpus = vcpus;
+        RIG_START(&r, LUI(A0, 0x11),
+                  op_addi(A0, A0, -0x100), /* VM | FS | FILES | SIGHAND | THREAD */
+                  op_addi(A1, SP, -2048), LI(A2, 0), LI(A3, 0), LI(A4, 0), CALL(SYS_CLONE),
+                  op_beqz(A0, 76),                                             /* 8 */
+                  LI(S1, 50),                                                  /* 9 */
+                  LI(A0, 17), LI(A1, 0), CALL(SYS_CLONE), op_beqz(A0, 40),     /* 10..14 */
+                  LI(A0, -1), LI(A1, 0), LI(A2, 0), LI(A3, 0), CALL(SYS_WAIT), /* 15..20 */
+                  op_addi(S1, S1, -1), op_beqz(S1, 8), op_j(-52),              /* 21..23 */
+                  LI(A0, 0), CALL(SYS_EXIT),                                   /* 24 */
+                  CALL(SYS_GETPID), op_j(-4));                                 /* 27 */
+        assert_true(rig_wait(&r));
+        assert_string_equal(r.end.text, "exit 0");
+        rig_stop(&r);
+    }
+}
+
 static void guests_come_and_go_without_leaving_anything(void **state)
 {
     (void)state;
@@ -305,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_bad_program_is_refused_with_what_and_where),
         cmocka_unit_test(a_sleeper_is_moved_and_sleeps_on),
         cmocka_unit_test(a_guest_that_runs_or_has_ended_is_not_saved),
+        cmocka_unit_test(a_process_forks_while_its_other_thread_runs),
         cmocka_unit_test(guests_come_and_go_without_leaving_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
