@@ -39,6 +39,7 @@ struct lx_tty {
     uint64_t eol[LX_TTY_LINE / 64]; /* a line ends here (also the mark of EOF) */
     uint32_t head, tail, canon;
     uint32_t column, canon_column;
+    uint32_t batch_out, batch_column, batch_canon_column; /* while keys are taken in: before them */
     bool lnext, erasing, stopped;
     struct lx_pipe *raw, *out;
     struct lx_waitq wait; /* readers and writers of the slave, and of the master */

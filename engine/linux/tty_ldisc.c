@@ -36,6 +36,19 @@ static bool is_ctrl(uint8_t ch)
     return ch < 32 || ch == 127;
 }
 
+/* Letters of Latin 1, as the kernel's ctype has them. */
+static uint8_t upper(uint8_t ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 0xe0 && ch != 0xf7 && ch != 0xff) ? (uint8_t)(ch - 32)
+                                                                                : ch;
+}
+
+static uint8_t lower(uint8_t ch)
+{
+    return (ch >= 'A' && ch <= 'Z') || (ch >= 0xc0 && ch <= 0xde && ch != 0xd7) ? (uint8_t)(ch + 32)
+                                                                                : ch;
+}
+
 static bool continuation(const struct lx_tty *t, uint8_t ch)
 {
     return (t->iflag & IUTF8) && (ch & 0xc0) == 0x80;
@@ -111,8 +124,8 @@ static void put_processed(struct lx_tty *t, uint8_t ch)
         break;
     default:
         if (!is_ctrl(ch)) {
-            if (t->oflag & OLCUC && ch >= 'a' && ch <= 'z')
-                ch = (uint8_t)(ch - 32);
+            if (t->oflag & OLCUC)
+                ch = upper(ch);
             if (!continuation(t, ch))
                 t->column++;
         }
@@ -189,8 +202,10 @@ static void rub_out_tab(struct lx_tty *t)
     }
     if (!after_tab)
         chars += t->canon_column;
-    for (uint32_t n = 8 - (chars & 7); n; n--)
-        echo_raw(t, '\b');
+    for (uint32_t n = 8 - (chars & 7); n; n--) { /* whatever OPOST says */
+        put(t, '\b');
+        t->column -= t->column != 0;
+    }
 }
 
 /* ---- erasing ---- */
@@ -215,10 +230,11 @@ static void echo_erased(struct lx_tty *t, uint8_t ch, bool one)
     }
 }
 
+/* Letters and digits of Latin 1, as the kernel's isalnum has them. */
 static bool word_char(uint8_t ch)
 {
     return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
-           ch == '_' || ch >= 0x80;
+           ch == '_' || (ch >= 0xc0 && ch != 0xd7 && ch != 0xf7);
 }
 
 static void erase(struct lx_tty *t, uint8_t ch)
@@ -300,7 +316,10 @@ static void signal_key(struct lx_tty *t, int signo, uint8_t ch)
 {
     if (!(t->lflag & NOFLSH)) {
         lx_tty_flush_input(t);
-        t->raw->len = t->raw->head = 0;
+        t->out->len =
+            MIN(t->out->len, t->batch_out); /* what is not on its way yet: of this batch of keys */
+        t->column = t->batch_column;
+        t->canon_column = t->batch_canon_column;
     }
     if (t->pgrp)
         lx_signal_pgrp(t->vfs->lx, t->pgrp, signo);
@@ -390,11 +409,12 @@ static bool canonical_key(struct lx_tty *t, uint8_t ch)
     return false;
 }
 
-static void plain(struct lx_tty *t, uint8_t ch)
+/* newline: it was made of a carriage return. */
+static void plain(struct lx_tty *t, uint8_t ch, bool newline)
 {
     if (t->lflag & ECHO) {
         finish_erasing(t);
-        if (ch == '\n') {
+        if (newline) {
             echo_raw(t, ch);
         } else {
             if (t->canon == t->head)
@@ -411,17 +431,18 @@ static void receive(struct lx_tty *t, uint8_t ch)
 {
     if (t->iflag & ISTRIP)
         ch &= 0x7f;
-    if ((t->iflag & IUCLC) && (t->lflag & IEXTEN) && ch >= 'A' && ch <= 'Z')
-        ch = (uint8_t)(ch + 32);
+    if ((t->iflag & IUCLC) && (t->lflag & IEXTEN))
+        ch = lower(ch);
     if (t->lnext) {
         t->lnext = false;
-        plain(t, ch);
+        plain(t, ch, false);
         return;
     }
     if (t->stopped && (t->iflag & IXON) && (t->iflag & IXANY) && !special(t, VSTOP, ch))
         t->stopped = false;
     if (control_key(t, ch))
         return;
+    uint8_t typed = ch;
     if (ch == '\r') {
         if (t->iflag & IGNCR)
             return;
@@ -432,7 +453,7 @@ static void receive(struct lx_tty *t, uint8_t ch)
     }
     if ((t->lflag & ICANON) && canonical_key(t, ch))
         return;
-    plain(t, ch);
+    plain(t, ch, ch == '\n' && typed == '\r');
 }
 
 static bool input_room(const struct lx_tty *t)
@@ -443,7 +464,9 @@ static bool input_room(const struct lx_tty *t)
 void lx_tty_pump(struct lx_tty *t)
 {
     uint8_t ch;
-    uint32_t out = t->out->len;
+    uint32_t out = t->batch_out = t->out->len;
+    t->batch_column = t->column;
+    t->batch_canon_column = t->canon_column;
     bool any = false, stopped = t->stopped;
     while (t->raw->len && input_room(t)) {
         lx_pipe_take(t->raw, &ch, 1);
