@@ -23,7 +23,10 @@ unsigned x64_debt_index(struct x64_ctx *x)
 
 void x64_debt_lose(struct x64_ctx *x, const struct ir_op *o)
 {
+    /* Where it reads what it writes, that is not overwritten yet: paid first, it makes the operand whole. */
+    uint32_t kept = o->a == o->dst || o->b == o->dst ? x->debt.sext & (uint32_t)1 << o->dst : 0;
     x64_debt_overwritten(x, o->dst);
+    x->debt.sext |= kept;
     x->debt.lost[x->debt.lost_count++] = (uint8_t)(o - x->b->ops);
 }
 
