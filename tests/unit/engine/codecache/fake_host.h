@@ -78,7 +78,7 @@ static res_code_t fake_block(struct host_code *c, gva_t pc, gva_t target, struct
         while ((p + 1 - c->w) % 4)
             *p++ = 0x90;
         p = fake_put(p, "\xe9", 1); /* jmp stub */
-        e->target = target;
+        *e = (struct host_exit){.target = target};
         e->patch_off = (uint32_t)(p - c->w);
         p = fake_u32(p, 0);
         e->stub_off = (uint32_t)(p - c->w);
