@@ -2,8 +2,10 @@
 #include "engine/base/base.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,9 +48,29 @@ res_t os_memfd(const char *name, size_t bytes, int *out, struct err *err)
     return OK;
 }
 
-res_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes, void *(*main)(void *), void *arg,
-                      struct err *err)
+struct thread_start {
+    void *(*main)(void *);
+    void *arg;
+    char name[16];
+};
+
+/* A thread names itself: naming another one would open a file. */
+static void *thread_begin(void *p)
 {
+    struct thread_start start = *(struct thread_start *)p;
+    free(p);
+    prctl(PR_SET_NAME, start.name);
+    return start.main(start.arg);
+}
+
+res_code_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes, void *(*main)(void *), void *arg,
+                           struct err *err)
+{
+    struct thread_start *start = malloc(sizeof *start);
+    if (!start)
+        return err_set(err, ERR_NO_MEMORY, "thread %s", name);
+    *start = (struct thread_start){main, arg, ""};
+    strncpy(start->name, name, sizeof start->name - 1);
     pthread_attr_t attr;
     sigset_t all, old;
     pthread_attr_init(&attr);
@@ -62,12 +84,13 @@ res_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes, void *
     sigdelset(&all, SIGTRAP);
     sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    int rc = pthread_create(t, &attr, main, arg);
+    int rc = pthread_create(t, &attr, thread_begin, start);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
-    if (rc)
+    if (rc) {
+        free(start);
         return err_set(err, ERR_NO_MEMORY, "thread %s: %s", name, strerror(rc));
-    pthread_setname_np(*t, name);
+    }
     return OK;
 }
 

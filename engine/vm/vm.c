@@ -41,11 +41,22 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct err once_err;
 static res_code_t once_result;
 
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
 static void process_init(void)
 {
+    pthread_t t;
     once_result = run_process_init(&once_err);
     if (once_result == OK)
         once_result = mem_process_init(&once_err);
+    /* With its first thread the C library sets up what it needs for threads. */
+    if (once_result == OK)
+        once_result = os_thread_start(&t, "first", 0, nothing, NULL, &once_err);
+    if (once_result == OK)
+        pthread_join(t, NULL);
 }
 
 res_code_t vm_process_init(struct err *err)
@@ -133,6 +144,7 @@ static struct lx_config lx_config_from(struct vm *vm, const struct vm_config *c)
         .vcpus = DEFAULT(c->vcpus, 1),
         .processes_max = DEFAULT(l->processes, 256),
         .files_max = DEFAULT(l->files, 1024),
+        .memory_bytes = DEFAULT(l->memory_bytes, (uint64_t)512 << 20),
         .overlay_bytes_max = DEFAULT(l->overlay_bytes, (uint64_t)64 << 20),
         .cpu_ns_max = l->cpu_ns,
         .tty = c->tty,
@@ -247,7 +259,7 @@ res_code_t vm_pause(struct vm *vm, struct err *err)
         return FAIL;
     lx_pause(vm->lx);
     vm->paused = true;
-    return OK;
+    return check_running(vm, err); /* it may have ended on the way */
 }
 
 res_code_t vm_resume(struct vm *vm, struct err *err)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# host_calls.sh BIN_DIR LIST IMAGE_DIR PROGRAM... - no guest system call passes through to the host kernel.
+# host_calls.sh BIN_DIR LIST ROOT PROGRAM... - no guest system call passes through to the host kernel.
 #
-# Runs vmd under strace, lets guests of one worker run every PROGRAM (paths inside the image made of IMAGE_DIR), and then
-# checks of every thread of every worker, from its first wait in the loop on: each host call stands in LIST, and no
+# Runs vmd under strace, lets guests of its worker run a shell and every riscv64 PROGRAM in an image made of the folder
+# ROOT (with busybox in it), and then checks of every thread of every worker, from its first wait in the loop on: each host call stands in LIST, and no
 # name that a guest uses is an argument of one (but where console bytes cross the manager's socket).
 set -eu
 bin=$1 list=$2 image=$3
@@ -27,7 +27,10 @@ until vmctl ps >/dev/null 2>&1; do
     [ $n -lt 200 ] || { cat "$dir/vmd.log"; echo "host_calls: vmd does not answer"; exit 1; }
     sleep 0.05
 done
-vmctl image import "$image" --name suite >/dev/null
+cp -a "$image" "$dir/root"
+mkdir "$dir/root/suite"
+cp "$@" "$dir/root/suite"
+vmctl image import "$dir/root" --name suite >/dev/null
 
 # A name no library uses: in the host's trace it may stand in console bytes only, and the guest prints none.
 marker=zqguestmarker
@@ -37,7 +40,7 @@ vmctl run --image suite -- sh -c "
     sh -c ': $marker' & wait; find / -xdev -name '$marker*' > /dev/null"
 ran=0
 for program; do
-    vmctl run --image suite -- "$program" >/dev/null 2>&1 </dev/null || :
+    vmctl run --image suite -w /tmp -- "/suite/${program##*/}" >/dev/null 2>&1 </dev/null || :
     ran=$((ran + 1))
 done
 vmctl image ls >/dev/null
