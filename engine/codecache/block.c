@@ -85,7 +85,8 @@ static struct cc_block *describe(struct cc_arena *a, const struct cc_publish *p)
     CLEANUP(free_ptr) uint8_t *map = malloc(MAX(code->map_count, 1u) * MAP_RECORD_MAX);
     uint32_t map_bytes = map ? pack_map(code, map) : 0;
     struct cc_block *b =
-        arena_zalloc(&a->meta, sizeof *b + code->exit_count * sizeof *b->exits + map_bytes);
+        arena_zalloc(&a->meta, sizeof *b + code->exit_count * sizeof *b->exits +
+                                   code->landing_count * sizeof *b->landings + map_bytes);
     if (!b || !map)
         return NULL;
     b->pc = p->pc;
@@ -98,7 +99,13 @@ static struct cc_block *describe(struct cc_arena *a, const struct cc_publish *p)
     b->space = p->space;
     b->arena = a;
     b->exits = (struct cc_exit *)(b + 1);
-    b->map = memcpy(b->exits + code->exit_count, map, map_bytes);
+    struct host_landing *landings = (struct host_landing *)(b->exits + code->exit_count);
+    b->landing_count = code->landing_count;
+    b->landings = landings;
+    for (unsigned i = 0; i < code->landing_count; i++)
+        landings[i] = (struct host_landing){code->landings[i].pc,
+                                            code->cache_off + code->landings[i].host_off};
+    b->map = memcpy(landings + code->landing_count, map, map_bytes);
     b->map_bytes = map_bytes;
     list_init(&b->incoming);
     list_init(&b->page_link[0]);
@@ -136,6 +143,23 @@ static enum cc_publish_result enter_locked(struct cc_space *s, const struct cc_p
     return CC_PUBLISHED;
 }
 
+static void put_jt(struct cpu_jt_entry *e, gva_t pc, const void *host)
+{
+    atomic_store_explicit(&e->host, host, memory_order_relaxed);
+    atomic_store_explicit(&e->pc, pc, memory_order_release);
+}
+
+/* Who returns behind one of the block's calls should come to its landing, which the host's return stack predicts. */
+static void fill_landings(struct cc_thread *t, struct cc_block *b)
+{
+    struct cpu_jt_entry *jt = t->pinned == b->space ? t->pinned_jt : NULL;
+    if (!jt || jt == cc_missing_table())
+        return;
+    for (unsigned i = 0; i < b->landing_count; i++)
+        put_jt(cc_jt_slot(jt, b->landings[i].pc), b->landings[i].pc,
+               cc_host(t->cache, b->landings[i].host_off));
+}
+
 enum cc_publish_result cc_publish(struct cc_thread *t, const struct cc_publish *p,
                                   struct cc_block **out)
 {
@@ -149,6 +173,8 @@ enum cc_publish_result cc_publish(struct cc_thread *t, const struct cc_publish *
         return CC_NO_MEMORY;
     pthread_mutex_lock(&p->space->lock);
     enum cc_publish_result result = enter_locked(p->space, p, b, &present);
+    if (result == CC_PUBLISHED)
+        fill_landings(t, b);
     pthread_mutex_unlock(&p->space->lock);
     if (result == CC_PUBLISHED) {
         a->used_bytes =
@@ -215,15 +241,24 @@ void cc_fill(struct cc_thread *t, struct cc_block *b)
     struct cpu_jt_entry *e = cc_jt_slot(jt, b->pc);
     ASSERT(t->pinned == b->space);
     pthread_mutex_lock(&b->space->lock);
-    if (!b->retired) {
-        atomic_store_explicit(&e->host, cc_host(t->cache, b->host_off), memory_order_relaxed);
-        atomic_store_explicit(&e->pc, b->pc, memory_order_release);
-    }
+    if (!b->retired && atomic_load_explicit(&e->pc, memory_order_relaxed) != b->pc)
+        put_jt(e, b->pc, cc_host(t->cache, b->host_off));
     pthread_mutex_unlock(&b->space->lock);
     atomic_store_explicit(&b->arena->touched, true, memory_order_relaxed);
 }
 
 /* ---- retiring ---- */
+
+static void drop_jt(struct cpu_jt_entry *jt, gva_t pc, const void *host)
+{
+    const size_t places[] = {cpu_jt_first(pc), cpu_jt_second(pc)};
+    for (unsigned k = 0; k < ARRAY_LEN(places); k++) {
+        struct cpu_jt_entry *e = &jt[places[k]];
+        if (atomic_load_explicit(&e->pc, memory_order_relaxed) == pc &&
+            atomic_load_explicit(&e->host, memory_order_relaxed) == host)
+            atomic_store_explicit(&e->pc, cpu_jt_none(places[k]), memory_order_release);
+    }
+}
 
 /* The order does not matter to threads inside: each of them leaves the block by itself, and its bytes stay until all
  * have. Only the pc of a jump table's entry is cleared: who has compared it already may still load the pointer. */
@@ -247,11 +282,9 @@ void cc_retire_locked(struct cc_space *s, struct cc_block *b)
         struct cpu_jt_entry *jt = atomic_load_explicit(&s->jt[i], memory_order_acquire);
         if (!jt || jt == cc_missing_table())
             continue;
-        const size_t places[] = {cpu_jt_first(b->pc), cpu_jt_second(b->pc)};
-        for (unsigned k = 0; k < ARRAY_LEN(places); k++)
-            if (atomic_load_explicit(&jt[places[k]].pc, memory_order_relaxed) == b->pc)
-                atomic_store_explicit(&jt[places[k]].pc, cpu_jt_none(places[k]),
-                                      memory_order_release);
+        drop_jt(jt, b->pc, cc_host(c, b->host_off));
+        for (unsigned k = 0; k < b->landing_count; k++)
+            drop_jt(jt, b->landings[k].pc, cc_host(c, b->landings[k].host_off));
     }
     atomic_fetch_sub_explicit(&b->arena->live, 1, memory_order_relaxed);
     cc_count(&c->n_retired, 1);

@@ -80,6 +80,16 @@ static bool check_arena(struct cc_cache *c, struct cc_arena *a)
     return live == atomic_load(&a->live) && (a->state != ARENA_RETIRING || !live);
 }
 
+static bool is_landing(struct cc_space *s, gva_t pc, const void *host)
+{
+    uint32_t off = (uint32_t)((const uint8_t *)host - (const uint8_t *)cc_host(s->cache, 0));
+    struct cc_block *b = cc_find_host(s->cache, off);
+    for (unsigned i = 0; b && !b->retired && b->space == s && i < b->landing_count; i++)
+        if (b->landings[i].pc == pc && b->landings[i].host_off == off)
+            return true;
+    return false;
+}
+
 static bool check_space(struct cc_space *s)
 {
     bool ok = true;
@@ -101,7 +111,8 @@ static bool check_space(struct cc_space *s)
             if (pc == cpu_jt_none(k))
                 continue;
             struct cc_block *b = cc_find(s, pc); /* rule (5): every entry is live */
-            ok &= b && atomic_load(&jt[k].host) == cc_host(s->cache, b->host_off);
+            const void *host = atomic_load(&jt[k].host);
+            ok &= (b && host == cc_host(s->cache, b->host_off)) || is_landing(s, pc, host);
         }
     }
     pthread_mutex_unlock(&s->lock);

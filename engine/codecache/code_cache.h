@@ -70,6 +70,8 @@ struct cc_block {
     struct cc_space *space;
     struct cc_arena *arena;
     struct cc_exit *exits; /* sorted by patch_off */
+    const struct host_landing *landings; /* host_off: of the cache */
+    uint32_t landing_count;
     const uint8_t *map;    /* the side table, packed */
     /* under the space's lock */
     struct list incoming;     /* cc_exit.link */
@@ -219,7 +221,7 @@ bool cc_announce(struct cc_space *s, gva_t page, bool *hot);
 
 /* Lock-free; inside an epoch. */
 struct cc_block *cc_find(struct cc_space *s, gva_t pc);
-/* Put b into t's jump table of its space (t has pinned it). */
+/* Put b into t's jump table of its space (t has pinned it), unless its pc is there: a landing then, which is better. */
 void cc_fill(struct cc_thread *t, struct cc_block *b);
 /* The block that holds cache offset off, retired or not; NULL if none. Lock-free; inside an epoch. */
 struct cc_block *cc_find_host(struct cc_cache *c, uint32_t off);

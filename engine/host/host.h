@@ -40,6 +40,12 @@ struct host_exit {
     uint32_t patch_off, stub_off; /* from the block's start */
 };
 
+/* Behind a call: where pc may be entered too, so that the host's return stack is right about who returns there. */
+struct host_landing {
+    gva_t pc;
+    uint32_t host_off;
+};
+
 /* Host offset -> guest pc: the group that starts at pc_off covers host bytes from host_off to the next entry. */
 struct host_pcmap {
     uint32_t host_off;
@@ -51,7 +57,7 @@ struct host_pcmap {
                           put off, and leaves: to be entered once after a fault here, before anything looks at them */
 };
 
-/* In: w, w_bytes, cache_off, arena. Out: the rest; exits and map live in the arena. */
+/* In: w, w_bytes, cache_off, arena. Out: the rest; exits, landings and map live in the arena. */
 struct host_code {
     uint8_t *w;          /* the writable view of where it will run */
     uint32_t w_bytes;
@@ -60,6 +66,8 @@ struct host_code {
     uint32_t len;
     struct host_exit *exits;
     unsigned exit_count;
+    struct host_landing *landings;
+    unsigned landing_count;
     struct host_pcmap *map;
     unsigned map_count;
 };

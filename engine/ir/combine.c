@@ -388,6 +388,12 @@ void ir_add(struct ir_block *b, struct ir_op op)
     default:
         break;
     }
+    if (op.op == IR_CALL || op.op == IR_CALLI) { /* nothing is known behind it */
+        memset(b->def, 0xff, sizeof b->def);
+        b->sext = 0;
+        b->ops[b->count++] = op;
+        return;
+    }
     if (op.dst < IR_F0) {
         bool sext = makes_sext(b, &op);
         if (sext && op.size == 8 && op.op >= IR_AND && op.op <= IR_XOR)
@@ -516,6 +522,13 @@ static bool drop(struct prune *p, const struct ir_op *o)
 
 static void keep(struct prune *p, struct ir_op o)
 {
+    if (o.op == IR_CALL || o.op == IR_CALLI) { /* as an end */
+        p->live = p->used = p->high = UINT64_MAX;
+        p->rider = NULL;
+        memset(p->next, 0xff, sizeof p->next);
+        p->b->ops[--p->to] = o;
+        return;
+    }
     if (is_pure(o.op) && !(p->used & bit(o.dst)) && !(o.flags & IR_MAY_EXIT) &&
         sources_outlive(p, &o))
         o.flags |= IR_LOST;

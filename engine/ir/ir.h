@@ -30,6 +30,7 @@ enum ir_opcode {
 
 enum { IR_F0 = 32, IR_REG_COUNT = 64, IR_ZERO = 0xfd, IR_IMM = 0xfe, IR_NONE = 0xff };
 enum ir_cond { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LTU, IR_GEU }; /* the low bit negates */
+enum ir_jump { IR_GOTO, IR_RETURN };                         /* a hint: behind the last call */
 enum ir_mulh { IR_MULH_SS, IR_MULH_SU, IR_MULH_UU };
 enum ir_amo {
     IR_AMO_SWAP,

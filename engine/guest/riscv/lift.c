@@ -52,6 +52,12 @@ static void leave(struct rv_lift *x, enum cpu_exit why, size_t at, bool done)
     x->more = false;
 }
 
+/* What the manual lets return-address stacks assume (2.5.1). */
+static bool is_link(unsigned r)
+{
+    return r == 1 || r == 5;
+}
+
 static void jump_to(struct rv_lift *x, gva_t target, bool counts)
 {
     rv_emit_part(x, (struct ir_op){.op = IR_JUMP,
@@ -215,7 +221,15 @@ static void jal(struct rv_lift *x)
         rv_emit_nop(x);
         return;
     }
-    jump_to(x, target, true);
+    if (is_link(x->d.rd))
+        rv_emit(x, (struct ir_op){.op = IR_CALL,
+                                  .dst = IR_NONE,
+                                  .a = IR_NONE,
+                                  .b = IR_NONE,
+                                  .c = IR_NONE,
+                                  .imm = (int64_t)target});
+    else
+        jump_to(x, target, true);
 }
 
 static struct ir_op fence(bool store_load)
@@ -240,6 +254,20 @@ static void lr(struct rv_lift *x, uint8_t size)
                               .c = IR_NONE});
 }
 
+static void jalr(struct rv_lift *x)
+{
+    const struct isa_insn *d = &x->d;
+    bool call = is_link(d->rd);
+    rv_emit(x, (struct ir_op){.op = call ? IR_CALLI : IR_JUMPI,
+                              .kind = !d->rd && is_link(d->rs1) ? IR_RETURN : IR_GOTO,
+                              .dst = rv_xd(d->rd),
+                              .a = rv_x(d->rs1),
+                              .b = IR_NONE,
+                              .c = IR_NONE,
+                              .imm = d->imm});
+    x->more = call;
+}
+
 static void lift_one(struct rv_lift *x)
 {
     const struct isa_insn *d = &x->d;
@@ -259,13 +287,7 @@ static void lift_one(struct rv_lift *x)
         jal(x);
         break;
     case ISA_RV64_JALR:
-        rv_emit(x, (struct ir_op){.op = IR_JUMPI,
-                                  .dst = rv_xd(d->rd),
-                                  .a = rv_x(d->rs1),
-                                  .b = IR_NONE,
-                                  .c = IR_NONE,
-                                  .imm = d->imm});
-        x->more = false;
+        jalr(x);
         break;
     case ISA_RV64_LR_W:
         lr(x, 4);
@@ -309,6 +331,20 @@ static bool decode(struct rv_lift *x)
     return true;
 }
 
+/* A call has a block of its own, which every block that leads to it goes on at: then there is one place that it returns
+ * to, and the host's return stack is right about it. */
+static bool is_call(const struct isa_insn *d)
+{
+    return (d->op == ISA_RV64_JAL || d->op == ISA_RV64_JALR) && is_link(d->rd);
+}
+
+/* Behind a call of a block that checks itself, the check has to be made again. */
+static bool called(const struct ir_block *b)
+{
+    uint8_t last = b->ops[b->count - 1].op;
+    return last == IR_CALL || last == IR_CALLI;
+}
+
 void rv_lift(struct gst_lift *l, struct ir_block *b)
 {
     struct rv_lift x = {.l = l, .b = b, .more = true};
@@ -316,7 +352,8 @@ void rv_lift(struct gst_lift *l, struct ir_block *b)
     l->consumed_bytes = 0;
     ir_init(b, l->pc);
     while (x.more) {
-        if (l->insn_count == l->insns_max || ir_full(b) || !decode(&x)) {
+        if (l->insn_count == l->insns_max || ir_full(b) || !decode(&x) ||
+            (l->insn_count && (is_call(&x.d) || (l->self_check && called(b))))) {
             if (l->insn_count) {
                 x.next = x.at;
                 jump_to(&x, rv_pc(&x), false);

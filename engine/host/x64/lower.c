@@ -139,6 +139,45 @@ static void branch(struct x64_ctx *x, const struct ir_op *o)
         x64_land8(e, around);
 }
 
+/* At an entry nothing is known but that sp lies in the window. */
+static void forget(struct x64_ctx *x)
+{
+    x->held[0].reg = x->held[1].reg = IR_NONE;
+    x->held_next = 1;
+    x->sp_anchored = false;
+    x->sp_slack = 0;
+    x->boxed = 0;
+    x->debt = (struct x64_debt){0};
+    x->flag_reg = IR_NONE;
+}
+
+/* A call that the host's return stack sees: what it pushes is popped at once (out of line), since rsp is the state's
+ * address. The guest's return lands behind it, as at the start of a block. indirect: the target's entry is at rdx. */
+static void call(struct x64_ctx *x, const struct ir_op *o, bool indirect)
+{
+    struct x64_em *e = &x->e;
+    x64_u8(e, 0xe8);
+    x64_u32(e, 0);
+    struct x64_cold *k = x64_cold_add(x, X64_COLD_CALL, x64_here(e) - 4);
+    k->pc = (gva_t)o->imm;
+    k->a = indirect;
+    x->c->landings[x->c->landing_count++] = (struct host_landing){
+        .pc = x->b->pc + (uint64_t)(int64_t)o->next_off, .host_off = x64_here(e)};
+    forget(x);
+}
+
+static void direct_call(struct x64_ctx *x, const struct ir_op *o)
+{
+    x64_sp_settle(x, o);
+    count(x, o);
+    x64_debt_pay(x, &x->debt);
+    if (polls(x, o, (gva_t)o->imm)) {
+        cmp_exit_req(x);
+        x64_cold_add(x, X64_COLD_POLL, x64_jcc32(&x->e, X64_CC_NE))->pc = (gva_t)o->imm;
+    }
+    call(x, o, false);
+}
+
 static void jump(struct x64_ctx *x, const struct ir_op *o)
 {
     struct x64_em *e = &x->e;
@@ -197,6 +236,7 @@ static void jump_indirect(struct x64_ctx *x, const struct ir_op *o)
     put_link(x, o); /* into sp too: it is a guest pc, hence in the window */
     if (x->o->no_chain) {
         x64_cold_add(x, X64_COLD_MISS, x64_jmp32(e))->a = (uint8_t)t;
+        forget(x); /* what follows a call is never reached */
         return;
     }
     x64_rm(e, false, X64_LEA, RDX, x64_mem_index(X64_NO_BASE, 0, t, 3, 0));
@@ -204,7 +244,14 @@ static void jump_indirect(struct x64_ctx *x, const struct ir_op *o)
     x64_rm(e, true, X64_ADD, RDX, x64_state(offsetof(struct vcpu, jt)));
     x64_rm(e, true, X64_CMP, t, x64_mem(0, RDX, 0));
     x64_cold_add(x, X64_COLD_MISS, x64_jcc32(e, X64_CC_NE))->a = (uint8_t)t;
-    x64_op(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
+    if (o->op == IR_CALLI) {
+        call(x, o, true);
+    } else if (o->kind == IR_RETURN) {
+        x64_op(e, 0xff, 6, x64_mem(0, RDX, 8), 0); /* push */
+        x64_u8(e, 0xc3);
+    } else {
+        x64_op(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
+    }
 }
 
 static void leave_at(struct x64_ctx *x, enum cpu_exit why, gva_t pc)
@@ -240,7 +287,11 @@ static void one(struct x64_ctx *x, const struct ir_op *o)
     case IR_JUMP:
         jump(x, o);
         break;
+    case IR_CALL:
+        direct_call(x, o);
+        break;
     case IR_JUMPI:
+    case IR_CALLI:
         jump_indirect(x, o);
         break;
     case IR_NOP:
@@ -263,7 +314,7 @@ static void one(struct x64_ctx *x, const struct ir_op *o)
         x64_debt_overwritten(x, o->dst);
     if (low)
         x->debt.sext |= (uint32_t)1 << o->dst;
-    if (o->dst == x->o->sp_reg && o->op != IR_JUMPI)
+    if (o->dst == x->o->sp_reg && o->op != IR_JUMPI && o->op != IR_CALLI)
         x64_sp_written(x, o);
 }
 
@@ -377,6 +428,15 @@ static void cold(struct x64_ctx *x, struct x64_cold copy)
     case X64_COLD_MISS:
         cold_miss(x, k->a);
         break;
+    case X64_COLD_CALL:
+        x64_rm(&x->e, true, X64_LEA, RSP, x64_mem(0, RSP, 8));
+        if (k->a) {
+            x64_op(&x->e, 0xff, 4, x64_mem(0, RDX, 8), 0);
+        } else {
+            align_displacement(x, x64_here(&x->e), 1);
+            exit_site(x, x64_jmp32(&x->e), k->pc);
+        }
+        break;
     case X64_COLD_DIV:
     case X64_COLD_DIVU:
         cold_div(x, k);
@@ -405,21 +465,16 @@ static bool begin(struct x64_ctx *x, const struct host_options *o, const struct 
     x->xs1 = x->xs0 + 1;
     x->window32 = o->window_bytes == (uint64_t)1 << 32;
     x->window_bits = (unsigned)__builtin_ctzll(o->window_bytes);
-    x->held[0].reg = x->held[1].reg = IR_NONE;
-    x->held_next = 1;
-    x->sp_anchored = false;
-    x->sp_slack = 0;
-    x->boxed = 0;
-    x->debt = (struct x64_debt){0};
+    forget(x);
     x->debt_count = 0;
-    x->flag_reg = IR_NONE;
     x->skip = NULL;
     x->uncounted = 0;
     x->cold_count = 0;
-    c->exit_count = c->map_count = 0;
+    c->exit_count = c->map_count = c->landing_count = 0;
+    c->landings = arena_alloc(c->arena, (b->count + 1) * sizeof *c->landings);
     c->exits = arena_alloc(c->arena, (b->count + 1) * sizeof *c->exits);
     c->map = arena_alloc(c->arena, (b->count * 3 + 2) * sizeof *c->map);
-    return c->exits && c->map;
+    return c->exits && c->landings && c->map;
 }
 
 static res_code_t full(struct err *err)

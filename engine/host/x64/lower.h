@@ -51,6 +51,7 @@ enum x64_cold_kind {
     X64_COLD_INTERP, /* leave with INTERP at pc; count: what icount lacks */
     X64_COLD_STALE,
     X64_COLD_MISS, /* indirect: register a holds the target */
+    X64_COLD_CALL, /* pops the call and goes to pc; a: through the entry that rdx is at */
     X64_COLD_DIV,  /* by 0 or -1; a: IR_DIV or IR_REM, b: width */
     X64_COLD_DIVU,
     X64_COLD_NAN,     /* a, c: registers, b: size */

@@ -131,7 +131,7 @@ res_code_t x64_emit_stubs(const struct host_options *o, struct host_code *c, str
     out->priv[X64_STUB_CONST] = c->cache_off + x64_here(e);
     constants(e);
     out->len = c->len = x64_here(e);
-    c->exit_count = c->map_count = 0;
+    c->exit_count = c->map_count = c->landing_count = 0;
     return OK;
 }
 _Static_assert((int)CPU_EXIT_MODE < (int)X64_STUB_LEAVE, "one slot for each exit");

@@ -52,6 +52,8 @@ static void bench_free(struct bench *b)
     cpu_vcpu_free(b->v);
 }
 
+static struct host_landing *with_landing; /* of the next block that is published */
+
 /* NULL if there is no room now. */
 static struct cc_block *publish_with(struct cc_thread *t, struct cc_cache *c, struct cc_space *s,
                                      gva_t pc, gva_t target, uint32_t guest_bytes,
@@ -65,6 +67,9 @@ static struct cc_block *publish_with(struct cc_thread *t, struct cc_cache *c, st
     struct host_pcmap map[3];
     struct host_code code = {.w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off};
     assert_int_equal(fake_block(&code, pc, target, &e, map), OK);
+    code.landings = with_landing;
+    code.landing_count = with_landing != NULL;
+    with_landing = NULL;
     struct cc_publish p = {.space = s,
                            .pc = pc,
                            .guest_bytes = guest_bytes,
@@ -84,6 +89,12 @@ static struct cc_block *publish(struct bench *b, gva_t pc, gva_t target)
     struct cc_block *k = publish_with(b->t, b->c, b->s, pc, target, 8, NULL, 0);
     assert_non_null(k);
     return k;
+}
+
+static struct cc_block *publish_landing(struct bench *b, gva_t pc, struct host_landing *landing)
+{
+    with_landing = landing;
+    return publish(b, pc, 0);
 }
 
 static uint32_t run(struct cc_cache *c, struct vcpu *v, const struct cc_block *b)
@@ -182,6 +193,29 @@ static void a_pc_whose_place_is_taken_gets_its_second_one(void **state)
     assert_int_equal(jt[cpu_jt_first(pc)].pc, pc);
     cc_retire_block(k);
     assert_int_not_equal(jt[cpu_jt_first(pc)].pc, pc);
+    assert_true(cc_check(b.c));
+    bench_free(&b);
+}
+
+static void a_landing_is_in_the_jump_table_as_long_as_its_block_lives(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(65536, 8192);
+    struct cpu_jt_entry *jt = cc_pin(b.t, b.s);
+    struct host_landing landing = {.pc = 0x10104, .host_off = 4};
+    struct cc_block *k = publish_landing(&b, 0x10100, &landing);
+    struct cpu_jt_entry *e = &jt[cpu_jt_first(landing.pc)];
+    assert_int_equal(e->pc, landing.pc);
+    assert_ptr_equal(e->host, cc_host(b.c, k->host_off + 4));
+    struct cc_block *l = publish(&b, landing.pc, 0);
+    cc_fill(b.t, l); /* the landing is better */
+    assert_ptr_equal(e->host, cc_host(b.c, k->host_off + 4));
+    assert_true(cc_check(b.c));
+    cc_retire_block(l);
+    assert_int_equal(e->pc, landing.pc);
+    assert_true(cc_check(b.c));
+    cc_retire_block(k);
+    assert_int_not_equal(e->pc, landing.pc);
     assert_true(cc_check(b.c));
     bench_free(&b);
 }
@@ -475,6 +509,7 @@ int main(void)
         cmocka_unit_test(chaining_leads_straight_to_the_target_and_retiring_undoes_it),
         cmocka_unit_test(a_retired_block_may_still_be_left_but_is_not_chained_from),
         cmocka_unit_test(the_jump_table_is_filled_and_cleared_when_its_block_retires),
+        cmocka_unit_test(a_landing_is_in_the_jump_table_as_long_as_its_block_lives),
         cmocka_unit_test(an_empty_jump_table_entry_matches_nothing_that_leads_to_it),
         cmocka_unit_test(a_pc_whose_place_is_taken_gets_its_second_one),
         cmocka_unit_test(a_block_across_two_pages_retires_with_either),

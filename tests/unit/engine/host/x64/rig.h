@@ -283,6 +283,11 @@ static struct rig_block *rig_translate(gva_t pc)
     assert_int_equal(x64_host_ops.lower(&rig.o, &rig.stubs, &ir, &c, NULL), OK);
     b = &rig.blocks[rig.block_count++];
     *b = (struct rig_block){pc, rig.used, c.len, c.exits, c.exit_count, c.map, c.map_count};
+    for (unsigned i = 0; i < c.landing_count; i++) {
+        struct cpu_jt_entry *j = &rig.jt[cpu_jt_first(c.landings[i].pc)];
+        atomic_store(&j->pc, c.landings[i].pc);
+        atomic_store(&j->host, rig.x + rig.used + c.landings[i].host_off);
+    }
     rig.used = ALIGN_UP(rig.used + c.len, 16u);
     return b;
 }
@@ -341,8 +346,10 @@ static enum cpu_exit rig_enter(void)
     if (!b || !sp_ok)
         return rv_step(rig.t1, 1, false);
     struct cpu_jt_entry *j = &rig.jt[rig.exits & 1 ? cpu_jt_first(rig.t1->pc) : cpu_jt_second(rig.t1->pc)];
-    atomic_store(&j->pc, rig.t1->pc);
-    atomic_store(&j->host, rig.x + b->off);
+    if (rig.exits % 3) { /* else perhaps a landing stays */
+        atomic_store(&j->pc, rig.t1->pc);
+        atomic_store(&j->host, rig.x + b->off);
+    }
     if (atomic_load(&rig.t1->jt) != rig.jt_missing)
         atomic_store(&rig.t1->jt, rig.jt);
     rig.exits++;

@@ -96,9 +96,13 @@ static bool tweak(struct isa_insn *d, const struct isa_attr *a)
             d->imm &= -(int)a->mem_bytes;
     }
     if (a->flow == ISA_FLOW_JUMP_IND && a->len == 4) {
-        d->rs1 = 30;
-        d->imm &= 31;
+        d->rs1 = rng_below(&rng, 3) ? 30 : 1;
+        d->imm &= rng_below(&rng, 2) ? 0 : 31;
     }
+    if ((a->flow == ISA_FLOW_JUMP || a->flow == ISA_FLOW_JUMP_IND) && a->len == 4 && rng_below(&rng, 2))
+        d->rd = 1; /* a call */
+    else if (a->rd == ISA_OPERAND_X && d->rd == 1 && rng_below(&rng, 2))
+        d->rd = 3;
     if (a->extension[0] == 'Z' && d->imm >= 0xc00 && d->imm < 0xc03)
         return false; /* time differs */
     return true;
