@@ -351,6 +351,12 @@ LX_SYS(utimensat)
 
 /* ---- size ---- */
 
+static int resize(struct lx_call *c, struct lx_inode *i, uint64_t size)
+{
+    int e = lx_fsize_resize(c, i, size);
+    return e ? e : lx_mem_resize(i, size);
+}
+
 LX_SYS(truncate)
 {
     struct lx_dentry *d;
@@ -366,9 +372,7 @@ LX_SYS(truncate)
     else if (!S_ISREG(i->mode))
         e = -EINVAL;
     else if (!(e = lx_may(&cr, i, LX_MAY_W)))
-        e = i->exec_holds           ? -ETXTBSY
-            : !i->sb->ops->writable ? -EACCES
-                                    : lx_mem_resize(i, c->arg[1]);
+        e = i->exec_holds ? -ETXTBSY : !i->sb->ops->writable ? -EACCES : resize(c, i, c->arg[1]);
     lx_dentry_put(d);
     return e;
 }
@@ -382,7 +386,7 @@ LX_SYS(ftruncate)
         return -EBADF;
     if (!S_ISREG(f->inode->mode) || !lx_writable(f) || f->ops != &lx_mem_file_ops)
         return -EINVAL;
-    return lx_mem_resize(f->inode, c->arg[1]);
+    return resize(c, f->inode, c->arg[1]);
 }
 
 /* mode 0 and KEEP_SIZE: the holes of the range are filled with zeros that are really held. */
@@ -429,7 +433,9 @@ LX_SYS(fallocate)
         return -ENODEV;
     if (__builtin_add_overflow(off, len, &end))
         return -EFBIG;
-    int64_t r = allocate(c, f->inode, (uint64_t)off, (uint64_t)len, mode & FALLOC_FL_KEEP_SIZE);
+    int64_t r = lx_fsize_resize(c, f->inode, (uint64_t)end);
+    if (!r)
+        r = allocate(c, f->inode, (uint64_t)off, (uint64_t)len, mode & FALLOC_FL_KEEP_SIZE);
     if (r == LX_BLOCKED && !c->held)
         c->held = lx_file_get(f);
     return lx_finish(c, r);

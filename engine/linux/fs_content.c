@@ -1,9 +1,10 @@
 /* The memory file system: content of regular files. */
 #include "engine/linux/vfs.h"
 
-#include <unistd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CHUNK ((size_t)16 << 10)
 
@@ -137,6 +138,30 @@ int lx_mem_resize(struct lx_inode *i, uint64_t size)
     return 0;
 }
 
+/* ---- RLIMIT_FSIZE ---- */
+
+static int too_big(struct lx_call *c)
+{
+    lx_signal_thread(c->t, SIGXFSZ);
+    return -EFBIG;
+}
+
+int lx_fsize_write(struct lx_call *c, uint64_t off, uint64_t *n)
+{
+    uint64_t limit = lx_call_process(c)->rlim_cur[LX_RLIM_FSIZE];
+    if (off >= limit)
+        return too_big(c);
+    *n = MIN(*n, limit - off);
+    return 0;
+}
+
+int lx_fsize_resize(struct lx_call *c, const struct lx_inode *i, uint64_t size)
+{
+    if (size <= lx_inode_size(i) || size <= lx_call_process(c)->rlim_cur[LX_RLIM_FSIZE])
+        return 0;
+    return too_big(c);
+}
+
 /* ---- the file operations ---- */
 
 static int64_t file_read(struct lx_call *c, struct lx_file *f, struct lx_iter *it, uint64_t *pos)
@@ -174,10 +199,12 @@ static int64_t file_write(struct lx_call *c, struct lx_file *f, struct lx_iter *
 {
     char chunk[CHUNK];
     struct lx_inode *i = f->inode;
-    uint64_t done = 0, limit = MIN(it->left, LX_PIECE_BYTES);
     if (f->flags & O_APPEND)
         *pos = lx_inode_size(i);
-    int64_t trouble = 0;
+    int64_t trouble = lx_fsize_write(c, *pos, &it->left);
+    if (trouble)
+        return trouble;
+    uint64_t done = 0, limit = MIN(it->left, LX_PIECE_BYTES);
     while (done < limit) {
         size_t want = MIN(limit - done, sizeof chunk), got = lx_iter_get(it, chunk, want);
         if (!got) {

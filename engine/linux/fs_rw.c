@@ -321,7 +321,11 @@ static int64_t do_copy_range(struct lx_call *c)
     to = c->arg[3] ? to + done : out->pos;
     if ((int64_t)from < 0 || (int64_t)to < 0)
         return -EINVAL;
-    uint64_t left = MIN(len - done, lx_inode_size(in->inode) - MIN(from, lx_inode_size(in->inode)));
+    uint64_t fits = len - done;
+    if (out->ops == &lx_mem_file_ops && (e = lx_fsize_write(c, to, &fits)) != 0)
+        return done ? (int64_t)done : e;
+    len = done + fits;
+    uint64_t left = MIN(fits, lx_inode_size(in->inode) - MIN(from, lx_inode_size(in->inode)));
     if (in->inode == out->inode && to + left > from && to < from + left)
         return -EINVAL;
     int64_t r = copy_files(c, in, &from, out, &to, len);

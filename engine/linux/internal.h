@@ -124,8 +124,9 @@ struct lx_process {
 
 struct lx_process *lx_process_find(struct lx *lx, uint32_t pid); /* zombies too; NULL */
 void lx_process_each(struct lx *lx, void (*f)(void *ctx, struct lx_process *p), void *ctx); /* ascending pid */
-/* Signals from the kernel (terminal, SIGPIPE, ...). */
+/* A thread's own call brought it on itself (SIGPIPE, SIGXFSZ): it looks as if sent by the thread's process. */
 void lx_signal_thread(struct lx_thread *t, int signo);
+/* Signals from the kernel (terminal, timers, ...). */
 void lx_signal_process(struct lx_process *p, int signo);
 void lx_signal_pgrp(struct lx *lx, uint32_t pgid, int signo);
 bool lx_pgrp_orphaned(struct lx *lx, uint32_t pgid);

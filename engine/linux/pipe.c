@@ -118,16 +118,16 @@ static int64_t pipe_read(struct lx_call *c, struct lx_file *f, struct lx_iter *i
     int64_t done = 0;
     if (!p->len)
         return p->writers ? -EAGAIN : 0;
-    while (p->len && it->left) {
-        size_t n = lx_pipe_take(p, buf, MIN(it->left, sizeof buf)), put = lx_iter_put(it, buf, n);
-        done += (int64_t)put;
-        if (put < n) {
+    while (p->len && it->left) { /* a page that cannot be moved whole stays, as in Linux */
+        size_t n = lx_pipe_take(p, buf, MIN(it->left, sizeof buf));
+        if (lx_iter_put(it, buf, n) < n) {
             if (p->len)
-                untake(p, n - put);
+                untake(p, n);
             else
-                lx_pipe_give(p, buf + put, n - put);
+                lx_pipe_give(p, buf, n);
             break;
         }
+        done += (int64_t)n;
     }
     if (done)
         lx_pipe_changed(p);
@@ -149,12 +149,11 @@ static int64_t pipe_write(struct lx_call *c, struct lx_file *f, struct lx_iter *
     if (!ring_room(p, p->len + (uint32_t)MIN(it->left, room)))
         return -ENOMEM;
     while (it->left && p->len < p->cap) {
-        size_t want = MIN(MIN(it->left, sizeof buf), p->cap - p->len),
-               n = lx_iter_get(it, buf, want);
-        lx_pipe_give(p, buf, n);
-        done += (int64_t)n;
-        if (n < want)
+        size_t want = MIN(MIN(it->left, sizeof buf), p->cap - p->len);
+        if (lx_iter_get(it, buf, want) < want)
             break;
+        lx_pipe_give(p, buf, want);
+        done += (int64_t)want;
     }
     if (done)
         lx_pipe_changed(p);

@@ -165,7 +165,9 @@ struct lx_siginfo lx_siginfo_kernel(int signo)
 
 void lx_signal_thread(struct lx_thread *t, int signo)
 {
-    struct lx_siginfo info = lx_siginfo_kernel(signo);
+    struct lx_siginfo info = {.signo = signo, .code = SI_USER};
+    info.kill.pid = t->p->pid;
+    info.kill.uid = t->p->uid;
     lx_send(t->p, t, &info);
 }
 

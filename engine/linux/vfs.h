@@ -276,6 +276,9 @@ int lx_mem_rename(struct lx_dentry *from, struct lx_dentry *to, bool exchange);
 int lx_mem_lookup(struct lx_dentry *dir, const char *name, size_t n, struct lx_dentry **out);
 int lx_mem_copy_up(struct lx_inode *i);
 int lx_mem_resize(struct lx_inode *i, uint64_t size);
+/* RLIMIT_FSIZE for a write of *n bytes at off: fewer may go, or it is -EFBIG and the thread gets SIGXFSZ. */
+int lx_fsize_write(struct lx_call *c, uint64_t off, uint64_t *n);
+int lx_fsize_resize(struct lx_call *c, const struct lx_inode *i, uint64_t size); /* alike, for a new size */
 int64_t lx_mem_pread(struct lx_inode *i, uint64_t off, void *p, size_t n);
 int64_t lx_mem_pwrite(struct lx_inode *i, uint64_t off, const void *p, size_t n);
 int lx_mem_root(struct lx_sb *sb); /* set up sb->root */

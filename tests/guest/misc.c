@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 
 static void identity(void)
@@ -122,6 +123,16 @@ static void machine(void)
 #endif
 }
 
+static int xfsz_count, xfsz_code, xfsz_own;
+
+static void on_xfsz(int signo, siginfo_t *si, void *context)
+{
+    (void)signo, (void)context;
+    xfsz_count++;
+    xfsz_code = si->si_code;
+    xfsz_own = si->si_pid == getpid();
+}
+
 static void limits(void)
 {
     struct rlimit rl, old;
@@ -157,10 +168,35 @@ static void limits(void)
     fd = open("limited", O_RDWR | O_CREAT | O_TRUNC, 0644);
     static char big[2000];
     long upto = sys(SYS_write, fd, big, 2000L), beyond = sys(SYS_write, fd, big, 1L);
+    long got[12], n = 0;
+    int from = open("limited", O_RDONLY), to = open("copy", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    struct iovec iov[2] = {{big, 500}, {big, 1500}};
+    sigaction(SIGXFSZ, &(struct sigaction){.sa_sigaction = on_xfsz, .sa_flags = SA_SIGINFO}, NULL);
+    got[n++] = sys(SYS_pwrite64, fd, big, 1L, 1000L);
+    got[n++] = sys(SYS_pwritev, fd, iov, 2L, 400L, 0L);
+    got[n++] = sys(SYS_write, fd, big, 0L);
+    got[n++] = sys(SYS_ftruncate, fd, 1001L);
+    got[n++] = sys(SYS_truncate, "limited", 1001L);
+    got[n++] = sys(SYS_ftruncate, fd, 10L);
+    got[n++] = sys(SYS_fallocate, fd, 0, 0L, 1001L);
+    got[n++] = sys(SYS_ftruncate, fd, 1000L);
+    got[n++] = sys(SYS_lseek, to, 300L, SEEK_SET);
+    got[n++] = sys(SYS_copy_file_range, from, NULL, to, NULL, 1000L, 0);
+    got[n++] = sys(SYS_copy_file_range, from, NULL, to, NULL, 1000L, 0);
+    got[n++] = sys(SYS_sendfile, to, from, NULL, 1000L);
     setrlimit(RLIMIT_FSIZE, &old); /* before anything is printed: stdout may be a file */
     t_value("write up to the limit", upto);
     t_value("write beyond the limit", beyond);
-    close(fd);
+    static const char *const what[] = {
+        "pwrite at the limit",  "pwritev across it", "write nothing",
+        "ftruncate beyond",     "truncate beyond",   "ftruncate smaller",
+        "fallocate beyond",     "ftruncate to it",   "lseek",
+        "copy up to the limit", "copy beyond",       "sendfile beyond"};
+    for (long k = 0; k < n; k++)
+        t_value(what[k], got[k]);
+    say("SIGXFSZ came %d times, code %d, pid %s", xfsz_count, xfsz_code,
+        xfsz_own ? "own" : "other");
+    close(fd), close(from), close(to);
 }
 
 static void scheduling(void)
