@@ -491,6 +491,7 @@ void gen_program(struct gen_program *p, struct rng *rng)
     if (!form_count)
         form_count = plain_forms(forms);
     memset(p, 0, sizeof *p);
+    p->last = 0x73;
     struct build b = {.rng = rng, .p = p};
     registers(&b);
     unsigned total = ITEMS_MIN + (unsigned)rng_below(rng, ITEMS_MAX - ITEMS_MIN + 1);
@@ -510,9 +511,8 @@ void gen_data(uint8_t data[GEN_DATA_BYTES + GEN_READONLY_BYTES], struct rng *rng
 
 unsigned gen_bytes(const struct gen_program *p, uint8_t bytes[GEN_BYTES_MAX])
 {
-    static const uint32_t ecall = 0x73;
     for (unsigned i = 0; i < p->count; i++)
         memcpy(bytes + p->insn[i].off, &p->insn[i].word, p->insn[i].len);
-    memcpy(bytes + p->bytes, &ecall, 4);
+    memcpy(bytes + p->bytes, &p->last, 4);
     return p->bytes + 4;
 }

@@ -31,7 +31,8 @@ struct gen_insn {
 struct gen_program {
     unsigned count;
     struct gen_insn insn[GEN_INSNS_MAX];
-    unsigned bytes; /* without the ecall that stands behind */
+    unsigned bytes; /* without the last instruction, which stands behind */
+    uint32_t last;  /* an ecall, unless changed */
     uint64_t r[32], f[32];
     uint32_t frm, fflags;
 };
@@ -39,7 +40,7 @@ struct gen_program {
 void gen_program(struct gen_program *p, struct rng *rng);
 /* What the data pages hold when a program starts. */
 void gen_data(uint8_t data[GEN_DATA_BYTES + GEN_READONLY_BYTES], struct rng *rng);
-/* The program as bytes, with its final ecall; returns their number. */
+/* The program as bytes, with the last instruction; returns their number. */
 unsigned gen_bytes(const struct gen_program *p, uint8_t bytes[GEN_BYTES_MAX]);
 
 #endif

@@ -1,4 +1,5 @@
 /* vvrandom: random programs, interpreter against translator. --help tells how. */
+#include "tests/random/reduce.h"
 #include "tests/random/run.h"
 
 #include "engine/base/base.h"
@@ -101,78 +102,27 @@ static void program_of(struct gen_program *p, uint64_t seed, uint64_t i)
     gen_program(p, &rng);
 }
 
-static void print_regs(const uint64_t x[32], const char *(*name)(unsigned number))
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < 32; i++)
-        if (x[i]) /* the others are 0 */
-            printf("%s%-4s %#18" PRIx64, n++ % 4 == 0 ? "\n  " : "  ", name(i), x[i]);
-}
-
-static void print_program(const struct gen_program *p, gva_t at)
-{
-    print_regs(p->r, isa_rv64_xreg_name);
-    print_regs(p->f, isa_rv64_freg_name);
-    printf("\n  frm %u fflags %u\n", p->frm, p->fflags);
-    for (unsigned i = 0; i < p->count; i++) {
-        struct isa_insn d;
-        char text[64];
-        isa_rv64_decode(p->insn[i].word, &d);
-        if (d.op == ISA_RV64_ADDI && !d.rd && !d.rs1)
-            continue;
-        isa_rv64_disasm(&d, at + p->insn[i].off, text, sizeof text);
-        printf("  %8" PRIx64 ": %0*x  %s\n", at + p->insn[i].off, p->insn[i].len * 2,
-               p->insn[i].word, text);
-    }
-}
-
-static bool fails(struct bench *b, const struct gen_program *p, gva_t *at)
-{
-    bench_load(b, p, 1, at);
-    return !bench_compare(b, p, *at);
-}
-
-static uint32_t nop_of(unsigned len)
-{
-    return len == 2 ? 0x0001 : 0x00000013;
-}
-
-/* Fewer instructions, then fewer registers, as long as there is still a difference. */
-static void shrink(struct bench *b, struct gen_program *p)
+static bool fails(void *bench, const struct gen_program *p)
 {
     gva_t at;
-    for (unsigned chunk = p->count; chunk; chunk /= 2) {
-        for (unsigned i = 0; i < p->count; i += chunk) {
-            struct gen_program q = *p;
-            for (unsigned k = i; k < MIN(i + chunk, p->count); k++)
-                q.insn[k].word = nop_of(q.insn[k].len);
-            if (fails(b, &q, &at))
-                *p = q;
-        }
-    }
-    for (unsigned i = 0; i < 64; i++) {
-        struct gen_program q = *p;
-        *(i < 32 ? &q.r[i] : &q.f[i - 32]) = 0;
-        if (fails(b, &q, &at))
-            *p = q;
-    }
+    bench_load(bench, p, 1, &at);
+    return !bench_compare(bench, p, at);
 }
 
 static void report(struct bench *b, const struct options *o, uint64_t i,
                    const struct gen_program *p)
 {
     struct gen_program q = *p;
-    gva_t at;
     printf("program %" PRIu64 " of seed %" PRIu64 ": %s\n", i, o->seed, b->difference);
     uint64_t *coverage = b->coverage;
     b->coverage = NULL;
-    if (fails(b, &q, &at)) {
-        shrink(b, &q);
-        fails(b, &q, &at);
+    if (fails(b, &q)) {
+        reduce_program(&q, fails, b);
+        fails(b, &q);
         printf("alone and shrunk: %s\n", b->difference);
     } else
         printf("alone there is no difference; whole:\n");
-    print_program(&q, at);
+    reduce_print(&q, BENCH_CODE);
     b->coverage = coverage;
     printf("again: vvrandom --seed %" PRIu64 " --only %" PRIu64 "\n", o->seed, i);
 }
@@ -190,7 +140,7 @@ static unsigned run_all(struct bench *b, const struct options *o)
             program_of(&batch[k], o->seed, done + k);
         bench_load(b, batch, n, at);
         if (o->one)
-            print_program(&batch[0], at[0]);
+            reduce_print(&batch[0], at[0]);
         while (i < n && bench_compare(b, &batch[i], at[i]))
             i++;
         if (i < n) {

@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CODE ((gva_t)0x1000000)
-#define CODE_BYTES ((uint64_t)BATCH_MAX * GEN_BYTES_MAX)
-
 static void must(res_code_t rc, const struct err *err)
 {
     if (rc == OK)
@@ -81,17 +78,17 @@ void bench_load(struct bench *b, const struct gen_program *p, unsigned n, gva_t 
     static uint8_t code[BATCH_MAX * GEN_BYTES_MAX];
     size_t used = 0;
     for (unsigned i = 0; i < n; i++) { /* close together, so that many lie across pages */
-        at[i] = CODE + used;
+        at[i] = BENCH_CODE + used;
         used += gen_bytes(&p[i], code + used);
     }
     struct side *sides[] = {&b->t0, &b->t1};
     for (unsigned i = 0; i < 2; i++) {
         struct mem_space *m = sides[i]->mem;
-        if (b->mapped && mem_unmap(m, CODE, CODE_BYTES) < 0)
+        if (b->mapped && mem_unmap(m, BENCH_CODE, BENCH_CODE_BYTES) < 0)
             abort();
-        must_map(m, CODE, CODE_BYTES, MEM_R | MEM_W);
-        if (!mem_copy_out(m, CODE, code, used) ||
-            mem_protect(m, CODE, CODE_BYTES, MEM_R | MEM_X) < 0)
+        must_map(m, BENCH_CODE, BENCH_CODE_BYTES, MEM_R | MEM_W);
+        if (!mem_copy_out(m, BENCH_CODE, code, used) ||
+            mem_protect(m, BENCH_CODE, BENCH_CODE_BYTES, MEM_R | MEM_X) < 0)
             abort();
     }
     b->mapped = true;
@@ -109,22 +106,27 @@ static struct cpu_regs start_regs(const struct gen_program *p, gva_t at)
 
 /* ---- T0 ---- */
 
-static void count_form(struct bench *b)
+/* The next instruction is counted; false if it is barred. */
+static bool look(struct bench *b)
 {
     uint32_t word;
     struct isa_insn d;
-    if (mem_fetch(b->v0, b->v0->pc, &word) && isa_rv64_decode(word, &d))
+    if (!mem_fetch(b->v0, b->v0->pc, &word) || !isa_rv64_decode(word, &d))
+        return true;
+    if (b->coverage)
         b->coverage[d.form]++;
+    return !b->barred || !b->barred(b->v0, &d);
 }
 
 /* To the next event. */
 static enum event_kind step_t0(struct bench *b, gva_t end)
 {
     struct vcpu *v = b->v0;
+    bool looks = b->coverage || b->barred;
     for (uint64_t stop = v->icount + T0_INSNS_MAX; v->icount < stop;) {
-        if (b->coverage)
-            count_form(b);
-        switch (rv_guest_ops.step(v, b->coverage ? 1 : stop - v->icount, false)) {
+        if (looks && !look(b))
+            return EVENT_BARRED;
+        switch (rv_guest_ops.step(v, looks ? 1 : stop - v->icount, false)) {
         case CPU_EXIT_SYSCALL:
             return v->pc == end ? EVENT_END : EVENT_SYSCALL;
         case CPU_EXIT_TRAP:
@@ -250,43 +252,42 @@ static bool same_memory(struct bench *b)
     return differ(b, "memory (byte)", (unsigned)i, b->t0.data[i], b->t1.data[i]);
 }
 
-/* The events of T0; their number, or 0 if the program does not end. */
-static unsigned record(struct bench *b, const struct gen_program *p, gva_t at,
-                       struct event events[EVENTS_MAX])
+unsigned bench_record(struct bench *b, const struct gen_program *p, gva_t at,
+                      struct event events[EVENTS_MAX])
 {
     memcpy(b->t0.data, b->initial, GEN_DATA_BYTES);
     struct cpu_regs regs = start_regs(p, at);
     cpu_regs_load(b->v0, &regs);
     b->icount_start = b->v0->icount;
-    unsigned n = 0;
-    do {
+    for (unsigned n = 0;;) {
         enum event_kind kind = step_t0(b, at + p->bytes);
-        if (kind == EVENT_RUNAWAY) {
-            b->runaways++;
+        if (kind == EVENT_RUNAWAY || kind == EVENT_BARRED) {
+            b->runaways += kind == EVENT_RUNAWAY;
+            b->barred_pc = kind == EVENT_BARRED ? b->v0->pc : 0;
             return 0;
         }
         events[n++] = observe(b->v0, kind);
         b->events[kind]++;
-        if (kind == EVENT_END)
-            break;
-    } while (n < EVENTS_MAX && skip(b->v0, p, at));
-    b->insns += b->v0->icount - b->icount_start;
-    return n;
+        if (kind == EVENT_END || n == EVENTS_MAX || !skip(b->v0, p, at)) {
+            b->insns += b->v0->icount - b->icount_start;
+            return n;
+        }
+        events[n - 1].resume = b->v0->pc;
+    }
 }
 
-/* Counted instructions since the last event must agree, too. An ecall does not retire (priv. 3.3.1); T0 may have counted it. */
+/* Counted instructions since the last event must agree, too. An ecall does not retire (priv. 3.3.1). */
 static bool same_count(struct bench *b, unsigned i, const struct event *events,
                        const struct event *e, uint64_t *last)
 {
     uint64_t t0 = events[i].icount - (i ? events[i - 1].icount : b->icount_start),
              t1 = e->icount - *last;
     *last = e->icount;
-    bool ecall = e->kind == EVENT_END || e->kind == EVENT_SYSCALL;
-    return t0 == t1 || (ecall && t0 == t1 + 1) || differ(b, "instructions", i, t0, t1);
+    return t0 == t1 || differ(b, "instructions", i, t0, t1);
 }
 
-static bool follow(struct bench *b, const struct gen_program *p, gva_t at,
-                   const struct event *events, unsigned n)
+static bool follow_once(struct bench *b, const struct gen_program *p, gva_t at,
+                        const struct event *events, unsigned n)
 {
     struct vcpu *v = run_vcpu_state(b->rv);
     memcpy(b->t1.data, b->initial, GEN_DATA_BYTES);
@@ -305,9 +306,15 @@ static bool follow(struct bench *b, const struct gen_program *p, gva_t at,
     return same_memory(b);
 }
 
+bool bench_follow(struct bench *b, const struct gen_program *p, gva_t at,
+                  const struct event *events, unsigned n)
+{
+    return follow_once(b, p, at, events, n) && follow_once(b, p, at, events, n);
+}
+
 bool bench_compare(struct bench *b, const struct gen_program *p, gva_t at)
 {
     struct event events[EVENTS_MAX];
-    unsigned n = record(b, p, at, events);
-    return !n || (follow(b, p, at, events, n) && follow(b, p, at, events, n));
+    unsigned n = bench_record(b, p, at, events);
+    return !n || bench_follow(b, p, at, events, n);
 }

@@ -96,7 +96,9 @@ enum cpu_exit rv_step(struct vcpu *v, uint64_t n, bool to_branch)
             rv_insn_init(i, word);
         uint64_t result = i->run(v, i, pc, next_pc(pc, word));
         if (unlikely(result & 1)) {
-            v->icount += rv_leave_reason(result) != CPU_EXIT_TRAP;
+            /* what traps and an ecall do not retire (priv. 3.3.1) */
+            v->icount += rv_leave_reason(result) != CPU_EXIT_TRAP &&
+                         rv_leave_reason(result) != CPU_EXIT_SYSCALL;
             return rv_leave_reason(result);
         }
         v->icount = count_at_end - --n;
