@@ -44,7 +44,7 @@ build() {
 tests() {
     dir=$1
     shift
-    ctest --test-dir "$dir" -j "$jobs" --output-on-failure --no-tests=error --timeout 600 "$@"
+    ctest --test-dir "$dir" -j "$jobs" --output-on-failure --no-tests=error --timeout 300 "$@"
 }
 
 step "release: build"
@@ -62,8 +62,12 @@ if [ $quick = no ]; then
     TSAN_OPTIONS=handle_segv=0:allow_user_segv_handler=1:second_deadlock_stack=1:halt_on_error=1
     export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 
+    # With a sanitizer's code in between, gcc guesses ranges wrongly; the release and clang builds are the ones that warn.
+    doubtful='-Wno-error=format-truncation -Wno-error=maybe-uninitialized -Wno-error=stringop-overflow -Wno-error=array-bounds'
+
     step "asan: build"
-    if build build-asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG='-O1 -g' -DVV_SANITIZE=address,undefined; then
+    if build build-asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="$doubtful" \
+        -DCMAKE_C_FLAGS_DEBUG='-O1 -g' -DVV_SANITIZE=address,undefined; then
         step "asan: tests"
         tests build-asan -LE 'lint|no-asan' || fail asan
     else
@@ -71,9 +75,12 @@ if [ $quick = no ]; then
     fi
 
     step "tsan: build"
-    if build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG='-O1 -g' -DVV_SANITIZE=thread; then
+    if build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="$doubtful" \
+        -DCMAKE_C_FLAGS_DEBUG='-O1 -g' -DVV_SANITIZE=thread; then
         step "tsan: tests"
-        tests build-tsan -R '^(unit|vm|guest)/' -LE 'no-tsan' || fail tsan
+        # rooms that know no threads are left out
+        tests build-tsan -R '^(unit|vm|guest)/' -E '^unit/engine/(isa|ir|host|image|guest)/|^unit/(proto|client)/' -LE no-tsan ||
+            fail tsan
     else
         fail tsan-build
     fi
