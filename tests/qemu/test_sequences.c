@@ -88,6 +88,8 @@ static bool barred(const struct vcpu *v, const struct isa_insn *d)
 
 /* ---- the judge's process ---- */
 
+/* RV64GC and nothing more, or encodings that are none would be some. */
+static const char *judge_cpu = "rv64,zba=false,zbb=false,zbc=false,zbs=false";
 static const char *judge_program;
 static pid_t judge_pid;
 static int to_judge = -1, from_judge = -1;
@@ -150,9 +152,8 @@ static void judge_start(const uint8_t *initial, size_t initial_bytes)
         close(in[1]);
         close(out[0]);
         close(out[1]);
-        /* Guest addresses are host addresses; RV64GC and nothing more, or encodings that are none would be some. */
-        execlp("qemu-riscv64", "qemu-riscv64", "-B", "0", "-cpu",
-               "rv64,zba=false,zbb=false,zbc=false,zbs=false", judge_program, NULL);
+        /* Guest addresses are host addresses. */
+        execlp("qemu-riscv64", "qemu-riscv64", "-B", "0", "-cpu", judge_cpu, judge_program, NULL);
         perror("qemu-riscv64");
         _exit(2);
     }
@@ -303,9 +304,10 @@ static bool replace(struct gen_program *p, uint64_t off)
 static void prepare(struct bench *b, struct gen_program *p, unsigned n, gva_t *at)
 {
     struct event events[EVENTS_MAX];
-    for (unsigned i = 0; i < n; i++) {
+    uint64_t *coverage = b->coverage;
+    b->coverage = NULL;
+    for (unsigned i = 0; i < n; i++)
         p[i].last = 0x100073;
-    }
     bench_load(b, p, n, at);
     for (unsigned i = 0; i < n; i++) {
         while (!bench_record(b, &p[i], at[i], events) && b->barred_pc &&
@@ -314,6 +316,7 @@ static void prepare(struct bench *b, struct gen_program *p, unsigned n, gva_t *a
             bench_load(b, p, n, at);
         }
     }
+    b->coverage = coverage;
 }
 
 static bool fails(void *bench, const struct gen_program *p)
@@ -327,6 +330,7 @@ static bool fails(void *bench, const struct gen_program *p)
 static void report(struct bench *b, const struct gen_program *p, uint64_t seed, uint64_t i)
 {
     struct gen_program q = *p;
+    b->coverage = NULL; /* there will be none to show */
     printf("program %" PRIu64 " of seed %" PRIu64 ": %s\n", i, seed, b->difference);
     if (fails(b, &q)) {
         reduce_program(&q, fails, b);
@@ -336,6 +340,21 @@ static void report(struct bench *b, const struct gen_program *p, uint64_t seed, 
         printf("alone there is no difference; whole:\n");
     reduce_print(&q, BENCH_CODE);
     fflush(stdout);
+}
+
+static void print_coverage(const uint64_t *coverage)
+{
+    unsigned none = 0, few = 0;
+    for (uint16_t f = 1; f < ISA_RV64_FORM_COUNT; f++) {
+        none += !coverage[f];
+        few += coverage[f] < 100;
+    }
+    printf("forms: %u, compared less than 100 times %u, never %u:", ISA_RV64_FORM_COUNT - 1, few,
+           none);
+    for (uint16_t f = 1; f < ISA_RV64_FORM_COUNT; f++)
+        if (!coverage[f])
+            printf(" %s", isa_rv64_attr(f)->name);
+    printf("\n");
 }
 
 static unsigned run_all(struct bench *b, uint64_t seed, uint64_t count, unsigned differences_max)
@@ -368,10 +387,11 @@ static unsigned run_all(struct bench *b, uint64_t seed, uint64_t count, unsigned
 
 int main(int argc, char **argv)
 {
-    static const char usage[] =
-        "usage: test_sequences [--count N] [--seed S] [--differences N] JUDGE-PROGRAM\n";
+    static const char usage[] = "usage: test_sequences [--count N] [--seed S] [--differences N] "
+                                "[--cpu QEMU-CPU] JUDGE-PROGRAM\n";
     static const struct option longs[] = {{"count", required_argument, NULL, 'n'},
                                           {"seed", required_argument, NULL, 's'},
+                                          {"cpu", required_argument, NULL, 'c'},
                                           {"differences", required_argument, NULL, 'd'},
                                           {0}};
     static struct bench b;
@@ -385,6 +405,8 @@ int main(int argc, char **argv)
             count = n;
         else if (c == 's')
             seed = n;
+        else if (c == 'c')
+            judge_cpu = optarg;
         else if (c == 'd')
             differences_max = (unsigned)n;
         else
@@ -407,6 +429,8 @@ int main(int argc, char **argv)
                                 .t1_threshold = 1};
     bench_init(&b, &config, 36);
     b.barred = barred;
+    static uint64_t coverage[ISA_RV64_FORM_COUNT];
+    b.coverage = coverage;
     uint64_t begin = os_now_ns();
     unsigned differences = run_all(&b, seed, count, differences_max);
     judge_stop();
@@ -417,6 +441,8 @@ int main(int argc, char **argv)
     printf("not compared, an ebreak instead:");
     for (unsigned i = 1; i < BAR_COUNT; i++)
         printf(" %s %" PRIu64 "%s", bar_names[i], bar_counts[i], i + 1 < BAR_COUNT ? "," : "\n");
+    if (!differences)
+        print_coverage(coverage);
     bench_fini(&b);
     return differences ? 1 : 0;
 }
