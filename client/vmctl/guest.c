@@ -27,13 +27,20 @@ void ctl_end_text(const PbGuest *g, char *out, size_t cap)
         return;
     }
     const char *text = g->end->text, *colon = text[0] ? ": " : "";
+    char name[32];
+    int named;
     switch (g->end->kind) {
     case PB_END_KIND_EXIT:
         snprintf(out, cap, "exit %d", g->end->code);
         break;
     case PB_END_KIND_SIGNAL:
-        snprintf(out, cap, "signal %d (SIG%s)%s%s", g->end->code, signal_name(g->end->code), colon,
-                 text);
+        /* The guest's kernel begins its text with the signal's name, which stands here already. */
+        named = snprintf(name, sizeof name, "SIG%s", signal_name(g->end->code));
+        if (!strncmp(text, name, (size_t)named)) {
+            text += named;
+            colon = "";
+        }
+        snprintf(out, cap, "signal %d (%s)%s%s", g->end->code, name, colon, text);
         break;
     case PB_END_KIND_LIMIT:
         snprintf(out, cap, "limit%s%s", colon, text);

@@ -159,12 +159,12 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     watch(m, &m->on_term, SIGTERM);
     watch(m, &m->on_int, SIGINT);
     watch(m, &m->on_hup, SIGHUP);
-    mgr_workers_provide(m);
     return OK;
 }
 
 void mgr_run(struct mgr *m)
 {
+    mgr_workers_provide(m); /* not before: a worker inherits where the log goes */
     uv_run(m->loop, UV_RUN_DEFAULT);
 }
 
