@@ -1,4 +1,5 @@
 /* vvrandom: random programs, interpreter against translator. --help tells how. */
+#include "tests/random/corpus.h"
 #include "tests/random/reduce.h"
 #include "tests/random/run.h"
 
@@ -15,6 +16,7 @@
 struct options {
     uint64_t count, seed, only, coverage_min, cache_bytes;
     uint32_t arena_bytes, insns_max, features_off, window_bits, threshold;
+    const char *replay;
     int plant;
     unsigned differences_max;
     bool no_chain, count_insns, coverage, one;
@@ -25,6 +27,7 @@ static const char usage[] =
     "  --count N         programs (20000)\n"
     "  --seed S          (drawn and printed)\n"
     "  --only I          only program I of that seed, with its text\n"
+    "  --replay FILE     the programs of a file (regressions.txt) instead\n"
     "  --no-chain        without direct chaining\n"
     "  --insns-max N     instructions in a block\n"
     "  --threshold N     entries before a block is translated (1)\n"
@@ -83,13 +86,15 @@ static const struct host_ops *host_with_plant(int n)
 
 /* ---- running ---- */
 
+#define PATIENCE_NS UINT64_C(5000000000)
+
 static void *watchdog(void *arg)
 {
     struct bench *b = arg;
     for (;;) {
-        usleep(500000);
+        usleep(100000);
         uint64_t started = b->started_ns;
-        if (started && os_now_ns() - started > 5000000000u)
+        if (started && os_now_ns() - started > b->patience_ns)
             run_kick(b->rv);
     }
     return NULL;
@@ -114,8 +119,10 @@ static void report(struct bench *b, const struct options *o, uint64_t i,
 {
     struct gen_program q = *p;
     printf("program %" PRIu64 " of seed %" PRIu64 ": %s\n", i, o->seed, b->difference);
+    fflush(stdout);
     uint64_t *coverage = b->coverage;
     b->coverage = NULL;
+    b->patience_ns = 300000000; /* there may be many programs that do not end */
     if (fails(b, &q)) {
         reduce_program(&q, fails, b);
         fails(b, &q);
@@ -124,6 +131,7 @@ static void report(struct bench *b, const struct options *o, uint64_t i,
         printf("alone there is no difference; whole:\n");
     reduce_print(&q, BENCH_CODE);
     b->coverage = coverage;
+    b->patience_ns = PATIENCE_NS;
     printf("again: vvrandom --seed %" PRIu64 " --only %" PRIu64 "\n", o->seed, i);
 }
 
@@ -154,6 +162,27 @@ static unsigned run_all(struct bench *b, const struct options *o)
     return differences;
 }
 
+static unsigned replay(struct bench *b, const char *path, uint64_t *count)
+{
+    static struct gen_program p;
+    char name[64];
+    unsigned differences = 0;
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        perror(path);
+        exit(2);
+    }
+    for (*count = 0; corpus_read(f, &p, name); ++*count) {
+        if (!fails(b, &p))
+            continue;
+        differences++;
+        printf("%s: %s\n", name, b->difference);
+        reduce_print(&p, BENCH_CODE);
+    }
+    fclose(f);
+    return differences;
+}
+
 static bool print_coverage(const struct bench *b, uint64_t min)
 {
     unsigned below = 0;
@@ -181,6 +210,7 @@ static struct options parse(int argc, char **argv)
         {"count", required_argument, NULL, 'n'},
         {"seed", required_argument, NULL, 's'},
         {"only", required_argument, NULL, 'o'},
+        {"replay", required_argument, NULL, 'r'},
         {"no-chain", no_argument, NULL, 'c'},
         {"insns-max", required_argument, NULL, 'i'},
         {"cache", required_argument, NULL, 'C'},
@@ -209,6 +239,9 @@ static struct options parse(int argc, char **argv)
         case 'o':
             o.only = n;
             o.one = true;
+            break;
+        case 'r':
+            o.replay = optarg;
             break;
         case 'c':
             o.no_chain = true;
@@ -272,9 +305,13 @@ int main(int argc, char **argv)
         .no_chain = o.no_chain,
         .count_insns = o.count_insns,
     };
-    printf("seed %" PRIu64 ", %" PRIu64 " programs\n", o.seed, o.one ? 1 : o.count);
+    if (o.replay)
+        printf("%s\n", o.replay);
+    else
+        printf("seed %" PRIu64 ", %" PRIu64 " programs\n", o.seed, o.one ? 1 : o.count);
     fflush(stdout);
     bench_init(&b, &config, o.window_bits);
+    b.patience_ns = PATIENCE_NS;
     if (o.coverage)
         b.coverage = calloc(ISA_RV64_FORM_COUNT, sizeof *b.coverage);
     pthread_t th;
@@ -282,7 +319,7 @@ int main(int argc, char **argv)
     if (os_thread_start(&th, "watchdog", 0, watchdog, &b, &err) != OK)
         return 2;
     uint64_t begin = os_now_ns(), count = o.one ? 1 : o.count;
-    unsigned differences = run_all(&b, &o);
+    unsigned differences = o.replay ? replay(&b, o.replay, &count) : run_all(&b, &o);
     double seconds = (double)(os_now_ns() - begin) / 1e9;
     bool ok = !differences;
     struct run_stats st;

@@ -50,7 +50,8 @@ struct bench {
     uint64_t insns, runaways, events[4];
     /* what the last difference was */
     char difference[512];
-    _Atomic uint64_t started_ns; /* of the running T1 entry, for the watchdog */
+    _Atomic uint64_t started_ns;  /* of the running T1 entry, for the watchdog */
+    _Atomic uint64_t patience_ns; /* how long it may take */
 };
 
 void bench_init(struct bench *b, const struct run_config *config, uint32_t window_bits);

@@ -161,8 +161,11 @@ static void call(struct x64_ctx *x, const struct ir_op *o, bool indirect)
     struct x64_cold *k = x64_cold_add(x, X64_COLD_CALL, x64_here(e) - 4);
     k->pc = (gva_t)o->imm;
     k->a = indirect;
-    x->c->landings[x->c->landing_count++] = (struct host_landing){
-        .pc = x->b->pc + (uint64_t)(int64_t)o->next_off, .host_off = x64_here(e)};
+    /* Without chaining nobody returns by the table, but the run loop looks there: at a landing with nothing behind it but the
+     * exit to its own pc it would come by for ever. */
+    if (!x->o->no_chain)
+        x->c->landings[x->c->landing_count++] = (struct host_landing){
+            .pc = x->b->pc + (uint64_t)(int64_t)o->next_off, .host_off = x64_here(e)};
     forget(x);
 }
 
