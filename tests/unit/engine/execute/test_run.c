@@ -124,8 +124,9 @@ static void indirect_jumps_find_their_targets(void **state)
     assert_int_equal(r.v->r[A1], 3000);
     struct run_stats st;
     run_engine_stats(r.engine, &st);
-    if (translated(state))
-        assert_true(st.misses >= 2 && st.misses < 10);
+    if (translated(
+            state)) /* the function's first call; the way back is in the table since the call was translated */
+        assert_true(st.misses >= 1 && st.misses < 10);
     rig_free(&r);
 }
 

@@ -283,6 +283,8 @@ static struct lx_process *fake_fork(struct lx_process *parent)
         p->fs = lx_fs_new(&fake_lx);
     }
     p->mem = fake_mem;
+    for (unsigned i = 0; i < LX_RLIM_COUNT; i++)
+        p->rlim_cur[i] = p->rlim_max[i] = UINT64_MAX;
     p->rlim_cur[LX_RLIM_NOFILE] = p->rlim_max[LX_RLIM_NOFILE] = 1024;
     fake_procs[k] = p;
     fake_threads[k] = t;
