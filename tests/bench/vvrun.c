@@ -32,6 +32,8 @@ struct options {
     struct vm_config config;
     const char *image, *stats;
     uint64_t timeout_ns;
+    void *program;    /* what config.program points to */
+    const char **env; /* what config.envp points to */
 };
 
 struct console {
@@ -216,7 +218,7 @@ static void take_option(struct options *o, int opt, const char *arg, const char 
     }
 }
 
-static void read_program(struct vm_config *c, const char *path)
+static void read_program(struct options *o, const char *path)
 {
     CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -232,8 +234,8 @@ static void read_program(struct vm_config *c, const char *path)
             die(path, NULL);
         got += (size_t)r;
     }
-    c->program = p;
-    c->program_bytes = n;
+    o->config.program = o->program = p;
+    o->config.program_bytes = n;
 }
 
 /* "-" and "--" follow getopt; whether argv[0] is a host file or a program of the image is told by the "--". */
@@ -254,12 +256,11 @@ static void parse(struct options *o, int argc, char **argv)
     if (optind >= argc)
         usage();
     if (!(dashes && o->image))
-        read_program(&o->config, argv[optind]);
+        read_program(o, argv[optind]);
     o->config.argv = (const char *const *)argv + optind;
+    o->env = env;
     if (env_count)
         o->config.envp = env;
-    else
-        free(env);
 }
 
 static void wake(void *ctx)
@@ -440,5 +441,7 @@ int main(int argc, char **argv)
     if (o.stats)
         write_stats(o.stats, con.vm, now_ns() - start);
     vm_free(con.vm);
+    free(o.program);
+    free(o.env);
     return status;
 }
