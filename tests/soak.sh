@@ -1,8 +1,9 @@
 #!/bin/sh
 # soak.sh [COUNT] - COUNT (default 1,000,000) random programs, interpreter against translator, split over the modes: plain, 4 GiB
 # window, no chaining, one-instruction blocks, a 64 KiB cache of 8 KiB arenas, exact counting, a cold start, and each host
-# feature masked off alone and all together. More than 10,000 others on both against qemu-riscv64 (a few are dropped). Then every plant must be found.
-# Prints a seed; SEED=n repeats a run. BUILD: the build folder (build). JOBS: how many at a time (all processors).
+# feature masked off alone and all together. Then 10,000 others on both against qemu-riscv64 (100 more, since a few are dropped),
+# and every plant must be found. Prints a seed; SEED=n repeats a run. BUILD: the build folder (build). JOBS: how many at a
+# time (all processors).
 set -eu
 
 # job NUMBER NAME OPTIONS...: one line of the list below, in a process of its own; its line of the summary goes to NUMBER.line.

@@ -111,9 +111,9 @@ static bool look(struct bench *b)
 {
     uint32_t word;
     struct isa_insn d;
-    if (!mem_fetch(b->v0, b->v0->pc, &word) || !isa_rv64_decode(word, &d))
+    if (!mem_fetch(b->v0, b->v0->pc, &word))
         return true;
-    if (b->coverage)
+    if (isa_rv64_decode(word, &d) && b->coverage)
         b->coverage[d.form]++;
     return !b->barred || !b->barred(b->v0, &d);
 }

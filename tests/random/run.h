@@ -43,7 +43,7 @@ struct bench {
     bool mapped, count_insns;
     uint64_t icount_start;
     uint64_t *coverage; /* by form, or NULL: executed by T0, hence by T1 */
-    /* What T0 may not execute, decided before it does; NULL: nothing. Programs that come to such an instruction are
+    /* What T0 may not execute, decided before it does, encodings that are none too (d->op is 0); NULL: nothing. Programs that come to such an instruction are
      * dropped, and barred_pc says where it is. */
     bool (*barred)(const struct vcpu *v, const struct isa_insn *d);
     gva_t barred_pc;
