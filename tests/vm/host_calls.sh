@@ -9,8 +9,10 @@ bin=$1 list=$2 image=$3
 shift 3
 dir=$(mktemp -d)
 vmd=
+# strace does not pass a signal on
+stop() { kill "$(pgrep -P "$vmd" -x vmd || echo "$vmd")" 2>/dev/null || :; }
 cleanup() {
-    [ -z "$vmd" ] || kill "$vmd" 2>/dev/null || :
+    [ -z "$vmd" ] || stop
     wait 2>/dev/null || :
     rm -rf "$dir"
 }
@@ -44,7 +46,7 @@ for program; do
     ran=$((ran + 1))
 done
 vmctl image ls >/dev/null
-kill "$(pgrep -P $vmd -x vmd || echo $vmd)" 2>/dev/null || kill $vmd
+stop
 wait $vmd 2>/dev/null || :
 vmd=
 
