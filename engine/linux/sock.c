@@ -107,7 +107,7 @@ void lx_sock_changed(struct lx_sock *s)
 void lx_sock_unpeer(struct lx_sock *s)
 {
     struct lx_sock *peer = s->peer;
-    bool counted = s->peer_ref;
+    bool counted = s->peer_ref && peer; /* a load that failed half way left no peer yet */
     s->peer = NULL;
     s->peer_ref = false;
     if (counted)
