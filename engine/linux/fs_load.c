@@ -195,6 +195,8 @@ static bool name_fits(const struct lx_loaded *l, const struct lx_dentry *d, cons
         return false;
     if (hashed && (!up || !d->sb->ops->writable))
         return false;
+    if (hashed && up->parent && !up->hashed) /* a folder that is gone has no names */
+        return false;
     if ((upper || whiteout) && (!hashed || !seq))
         return false;
     if (whiteout ? d->inode || upper : !d->inode)

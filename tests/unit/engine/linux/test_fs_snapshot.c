@@ -311,7 +311,9 @@ static void a_lying_snapshot_is_refused_or_harmless(void **state)
     uint64_t seed;
     int refused = 0, taken = 0;
     os_random(&seed, sizeof seed);
-    print_message("seed %llu\n", (unsigned long long)seed);
+    if (getenv("VV_SEED"))
+        seed = strtoull(getenv("VV_SEED"), NULL, 10);
+    print_message("VV_SEED=%llu\n", (unsigned long long)seed);
     rng_seed(&rng, seed);
     make_a_bit_of_everything();
     freeze();
