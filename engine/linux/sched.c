@@ -88,7 +88,9 @@ static void lock_from_vcpu(struct lx *lx)
         const struct timespec pause = {0, KNOCK_WAIT_NS};
         nanosleep(&pause, NULL);
     }
-    pthread_mutex_lock(&lx->lock);
+    if (pthread_mutex_trylock(&lx->lock) == 0)
+        return;
+    lx_lock(lx); /* knocks: another vCPU's storm makes way for this one too */
 }
 
 /* ---- the ticker's reasons ---- */
