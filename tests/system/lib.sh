@@ -21,7 +21,8 @@ start_daemon() {
         2>>"$dir/log" &
     daemon=$!
     for _ in $(seq 200); do
-        [ -S "$VMD_SOCKET" ] && return 0
+        # it answers: after a crash the old socket is still there
+        "$vmctl" ps >/dev/null 2>&1 && return 0
         sleep 0.02
     done
     say "the daemon did not start:"
