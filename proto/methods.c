@@ -1,5 +1,6 @@
 #include "proto/methods.h"
 #include "proto/daemon.pb-c.h"
+#include "proto/event.pb-c.h"
 #include "proto/guest.pb-c.h"
 #include "proto/image.pb-c.h"
 

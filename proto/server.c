@@ -354,7 +354,7 @@ static void begin_call(struct call *c)
         refuse_http(c, "405");
     } else if (!c->content_type_ok) {
         refuse_http(c, "415");
-    } else if (!c->pub.method) {
+    } else if (!c->pub.method || !conn->ops->handlers[c->pub.id].message) {
         finish(c, err_grpc(ERR_UNIMPLEMENTED), "no such method");
     } else if (c->timeout_bad) {
         finish(c, err_grpc(ERR_INVALID), "malformed grpc-timeout");

@@ -1,5 +1,6 @@
 #include "daemon/manager/conn.h"
 #include "daemon/manager/service.h"
+#include "daemon/manager/tenant.h"
 #include "engine/base/log.h"
 #include "engine/base/os.h"
 #include "proto/paths.h"
@@ -18,6 +19,7 @@
 
 struct conn {
     struct mgr *m;
+    struct mgr_tenant *tenant;
     struct list link, dirty;
     uv_pipe_t pipe;
     struct pb_conn *h2;
@@ -29,6 +31,11 @@ struct conn {
 struct mgr *mgr_of_conn(void *conn_ctx)
 {
     return ((struct conn *)conn_ctx)->m;
+}
+
+struct mgr_tenant *mgr_tenant_of_conn(void *conn_ctx)
+{
+    return ((struct conn *)conn_ctx)->tenant;
 }
 
 static void on_closed(uv_handle_t *h)
@@ -178,19 +185,19 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-/* Only the daemon's own user, and root. */
-static bool peer_allowed(uv_pipe_t *pipe)
+/* Whose connection it is, by the user at the other end; NULL: nobody's. */
+static struct mgr_tenant *tenant_of_peer(struct mgr *m, uv_pipe_t *pipe)
 {
     uv_os_fd_t fd;
     struct ucred who;
     socklen_t n = sizeof who;
     if (uv_fileno((uv_handle_t *)pipe, &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n))
-        return false;
-    if (who.uid == geteuid() || who.uid == 0)
-        return true;
-    log_warn("client: user %u (process %d) may not talk to this daemon", (unsigned)who.uid,
-             (int)who.pid);
-    return false;
+        return NULL;
+    struct mgr_tenant *t = mgr_tenant_of_uid(m, who.uid);
+    if (!t)
+        log_warn("client: user %u (process %d) is no tenant of this daemon", (unsigned)who.uid,
+                 (int)who.pid);
+    return t;
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -211,7 +218,7 @@ static void on_connection(uv_stream_t *listener, int status)
     list_append(&m->conns, &c->link);
     m->conn_count++;
     if (uv_accept(listener, (uv_stream_t *)&c->pipe) || m->conn_count > MGR_CONNS_MAX ||
-        !peer_allowed(&c->pipe) || pb_conn_new(&conn_ops, c, &c->h2, NULL) ||
+        !(c->tenant = tenant_of_peer(m, &c->pipe)) || pb_conn_new(&conn_ops, c, &c->h2, NULL) ||
         uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
         close_conn(c);
         return;

@@ -11,6 +11,7 @@
 
 /* The daemon of a pb_call's conn_ctx. */
 struct mgr *mgr_of_conn(void *conn_ctx);
+struct mgr_tenant *mgr_tenant_of_conn(void *conn_ctx);
 /* Make the socket's folder (private), take over a dead socket, listen. Fails: ERR_EXISTS: a daemon answers there. */
 res_t mgr_listen(struct mgr *m, struct err *err);
 void mgr_listen_stop(struct mgr *m);

@@ -1,5 +1,6 @@
 /* vmd: flags, the background, the log. */
 #include "daemon/manager/manager.h"
+#include "daemon/manager/tenant.h"
 #include "engine/base/log.h"
 #include "proto/paths.h"
 
@@ -50,6 +51,18 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
+
+/* Unless configured: the daemon's own user and root, without quotas. */
+static struct mgr_tenant_config *own_tenant(void)
+{
+    static uint32_t uids[2];
+    static struct mgr_tenant_config own = {
+        .name = "default", .uids = uids, .uid_count = 2, .admin = true};
+    uids[0] = geteuid();
+    for (unsigned q = 0; q < MGR_QUOTA_COUNT; q++)
+        own.quota[q] = UINT64_MAX;
+    return &own;
+}
 
 /* The file `name` beside this program. */
 static void beside(const char *name, char *out, size_t cap)
@@ -118,7 +131,7 @@ int main(int argc, char **argv)
 {
     static char socket_path[PB_PATH_MAX], state[PB_PATH_MAX], worker[PB_PATH_MAX],
         import[PB_PATH_MAX];
-    struct mgr_options opt = {.stop_grace_ms = 2000};
+    struct mgr_options opt = {.stop_grace_ms = 2000, .tenants = own_tenant(), .tenant_count = 1};
     static struct mgr mgr;
     struct err err;
     bool background = false;

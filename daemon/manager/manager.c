@@ -2,6 +2,7 @@
 #include "daemon/manager/conn.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/tenant.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
 #include "proto/paths.h"
@@ -142,10 +143,12 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     list_init(&m->dirty_conns);
     list_init(&m->guests);
     list_init(&m->graces);
+    list_init(&m->tenants);
     signal(SIGPIPE, SIG_IGN);
     more_descriptors();
     mgr_workers_init(m);
-    if (lock_state(m, err) || mgr_images_init(m, err) || mgr_listen(m, err))
+    if (mgr_tenants_configure(m, opt->tenants, opt->tenant_count, err) || lock_state(m, err) ||
+        mgr_images_init(m, err) || mgr_listen(m, err))
         return FAIL;
     m->listening = true;
     uv_timer_init(m->loop, &m->grace_timer);
@@ -186,6 +189,7 @@ void mgr_fini(struct mgr *m)
     uv_run(m->loop, UV_RUN_DEFAULT);
     uv_loop_close(m->loop);
     mgr_images_fini(m);
+    mgr_tenants_fini(m);
     buf_fini(&m->scratch);
     close_fd(&m->lock_fd);
 }

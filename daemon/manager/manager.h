@@ -27,8 +27,11 @@ struct mgr_options {
     const char *worker_path; /* vmd-worker */
     const char *import_path; /* vmd-import */
     uint64_t stop_grace_ms;  /* for guests, when the daemon ends */
+    const struct mgr_tenant_config *tenants;
+    size_t tenant_count;
 };
 
+struct mgr_tenant_config;
 struct mgr_guest;
 struct mgr_image;
 struct mgr_image_name;
@@ -59,6 +62,9 @@ struct mgr {
     unsigned worker_count;
     unsigned early_deaths; /* of workers in a row, before they said hello */
     uv_timer_t respawn_timer;
+
+    /* tenants */
+    struct list tenants;
 
     /* guests */
     struct list guests;              /* oldest first */

@@ -18,8 +18,7 @@ res_code_t err_set(struct err *err, enum err_code code, const char *fmt, ...)
 {
     if (!err)
         return FAIL;
-    err->code = code;
-    err->os = 0;
+    *err = (struct err){.code = code};
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
@@ -32,8 +31,7 @@ res_code_t err_set_os(struct err *err, const char *fmt, ...)
     int os = errno;
     if (!err)
         return FAIL;
-    err->code = ERR_OS;
-    err->os = os;
+    *err = (struct err){.code = ERR_OS, .os = os};
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
@@ -74,4 +72,16 @@ int err_grpc(enum err_code code)
 int err_http(enum err_code code)
 {
     return code < ERR_CODE_COUNT ? table[code].http : 500;
+}
+
+res_code_t err_explain(struct err *err, const char *reason, const char *type, const char *object,
+                       const char *fix)
+{
+    if (!err)
+        return FAIL;
+    err->reason = reason;
+    err->type = type;
+    err->fix = fix;
+    snprintf(err->object, sizeof err->object, "%s", object ? object : "");
+    return FAIL;
 }

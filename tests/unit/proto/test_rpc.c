@@ -4,6 +4,7 @@
 #include "engine/base/os.h"
 #include "proto/client.h"
 #include "proto/daemon.pb-c.h"
+#include "proto/event.pb-c.h"
 #include "proto/guest.pb-c.h"
 #include "proto/image.pb-c.h"
 #include "proto/server.h"
@@ -312,6 +313,7 @@ static void the_table_of_methods_agrees_with_the_services(void **state)
     (void)state;
     const ProtobufCServiceDescriptor *services[] = {&pb_guest_service__descriptor,
                                                     &pb_image_service__descriptor,
+                                                    &pb_event_service__descriptor,
                                                     &pb_daemon_service__descriptor};
     unsigned count = 0;
     for (unsigned s = 0; s < ARRAY_LEN(services); s++)
