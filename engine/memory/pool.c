@@ -62,10 +62,19 @@ bool mem_window_take(uint32_t bits, uint8_t **window)
     return true;
 }
 
+/* One mapping again: host mappings that were written once do not merge with their neighbours by themselves. */
+static bool window_reset(uint32_t bits, uint8_t *window)
+{
+    size_t bytes = ((size_t)1 << bits) + 2 * WINDOW_GUARD;
+    return mmap(window - WINDOW_GUARD, bytes, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
 void mem_window_give(uint32_t bits, uint8_t *window)
 {
+    bool clean = window_reset(bits, window);
     pthread_mutex_lock(&process.lock);
-    bool keep = process.kept_count < WINDOWS_KEPT;
+    bool keep = clean && process.kept_count < WINDOWS_KEPT;
     if (keep) {
         process.kept[process.kept_count].window = window;
         process.kept[process.kept_count++].bits = bits;
