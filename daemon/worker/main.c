@@ -5,7 +5,6 @@
 #include "proto/channel.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -22,9 +21,6 @@ int main(void)
         return 2;
     }
     fcntl(PB_CHILD_FD, F_SETFD, FD_CLOEXEC);
-    /* One heap: a guest's threads need little, arenas of their own would weigh on idle guests, and giving one back
-     * makes the C library read a file of the host. */
-    mallopt(M_ARENA_MAX, 1);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* ^C at the terminal of a vmd in the foreground is for vmd */
     if (vm_process_init(&err) || wk_run(PB_CHILD_FD, &err)) {

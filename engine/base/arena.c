@@ -1,5 +1,6 @@
 #include "engine/base/arena.h"
 #include "engine/base/base.h"
+#include "engine/base/os.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,6 +62,8 @@ void *arena_alloc(struct arena *a, size_t bytes)
         a->chunks = c;
         a->at = (char *)c + HEAD;
         a->end = a->at + want;
+        if (a->populate)
+            os_populate(c, HEAD + want, true);
     }
     void *p = a->at;
     a->at += bytes;

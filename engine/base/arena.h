@@ -6,6 +6,7 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_chunk;
@@ -13,6 +14,7 @@ struct arena {
     struct arena_chunk *chunks; /* newest first */
     char *at, *end;
     size_t used_bytes, limit_bytes;
+    bool populate; /* take a chunk's pages when it is made: os_populate */
 };
 
 void arena_init(struct arena *a, size_t limit_bytes); /* limit 0: none */

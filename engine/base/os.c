@@ -27,6 +27,13 @@ uint64_t os_thread_cpu_ns(void)
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
+void os_populate(void *p, size_t bytes, bool write)
+{
+    uintptr_t lo = ALIGN_DOWN((uintptr_t)p, PAGE_SIZE),
+              hi = ALIGN_UP((uintptr_t)p + bytes, PAGE_SIZE);
+    (void)madvise((void *)lo, hi - lo, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
 void os_random(void *p, size_t n)
 {
     for (size_t done = 0; done < n;) {
@@ -63,8 +70,8 @@ static void *thread_begin(void *p)
     return start.main(start.arg);
 }
 
-res_code_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes, void *(*main)(void *), void *arg,
-                           struct err *err)
+res_code_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes,
+                           void *(*main)(void *), void *arg, struct err *err)
 {
     struct thread_start *start = malloc(sizeof *start);
     if (!start)

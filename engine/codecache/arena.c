@@ -1,4 +1,5 @@
 /* Arenas: the unit that is filled, evicted and reclaimed. */
+#include "engine/base/os.h"
 #include "engine/codecache/internal.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ res_code_t cc_arenas_init(struct cc_cache *c, struct err *err)
         a->cache = c;
         a->off = c->arenas_off + i * c->arena_bytes;
         arena_init(&a->meta, 0);
+        a->meta.populate = true;
         list_append(&c->free, &a->link);
     }
     c->free_count = c->arena_count;
@@ -188,7 +190,6 @@ static bool reclaim_locked(struct cc_cache *c, bool nudge, const struct cc_threa
             sync_cores();
         synced = true;
         arena_fini(&a->meta);
-        arena_init(&a->meta, 0);
         atomic_store(&a->count, 0);
         atomic_store(&a->index, NULL);
         a->index_cap = 0;
@@ -231,9 +232,8 @@ void cc_defer_free(struct cc_cache *c, struct deferred *d)
     d->epoch = atomic_fetch_add(&c->epoch, 1) + 1;
     d->next = c->deferred;
     c->deferred = d;
-    pthread_mutex_unlock(&c->defer_lock);
-    if (c->work)
-        c->work(c->work_ctx);
+    pthread_mutex_unlock(
+        &c->defer_lock); /* the translator thread frees it when it is awake for something else */
 }
 
 /* How many arenas should be free or on their way: enough to go on while the translator thread wakes up. */
@@ -282,6 +282,20 @@ static bool open_arena(struct cc_thread *t)
     return t->open;
 }
 
+#define TAKE_BYTES ((uint32_t)16 << 10)
+
+/* The next block is written and then run here: have its pages, and some more, by one call for each view. */
+static void take_pages(struct cc_cache *c, struct cc_arena *a, uint32_t bytes)
+{
+    uint32_t want = MIN(a->used_bytes + bytes, c->arena_bytes);
+    if (want <= a->taken_bytes)
+        return;
+    uint32_t at = a->off + a->taken_bytes, end = MIN(ALIGN_UP(want, TAKE_BYTES), c->arena_bytes);
+    os_populate(cc_writable(c, at), end - a->taken_bytes, true);
+    os_populate((void *)(uintptr_t)cc_host(c, at), end - a->taken_bytes, false);
+    a->taken_bytes = end;
+}
+
 bool cc_reserve(struct cc_thread *t, uint32_t bytes_min, struct cc_slot *out)
 {
     ASSERT(!t->reserved);
@@ -293,6 +307,7 @@ bool cc_reserve(struct cc_thread *t, uint32_t bytes_min, struct cc_slot *out)
     if (!t->open && !open_arena(t))
         return false;
     struct cc_arena *a = t->open;
+    take_pages(c, a, bytes_min);
     *out = (struct cc_slot){cc_writable(c, a->off + a->used_bytes), c->arena_bytes - a->used_bytes,
                             a->off + a->used_bytes};
     t->reserved = true;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_BITS_FIRST 6
+#define HASH_BITS_FIRST 9
 #define PAGE_BITS_FIRST 4
 
 /* A place that was used: probes go on. Its pc is odd, so it matches nothing. */
@@ -81,8 +81,8 @@ bool cc_hash_reserve(struct cc_space *s)
     struct hash_table *h = atomic_load_explicit(&s->hash, memory_order_relaxed);
     if (h->used + 1 <= 1u << (h->bits - 1))
         return true;
-    /* Full of tombstones: the same size again; full of blocks: twice. */
-    struct hash_table *n = hash_new(h->live >= 1u << (h->bits - 2) ? h->bits + 1 : h->bits);
+    /* Full of tombstones: the same size again; full of blocks: four times, since growing looks at each. */
+    struct hash_table *n = hash_new(h->live >= 1u << (h->bits - 2) ? h->bits + 2 : h->bits);
     if (!n)
         return h->used + 1 < 1u << h->bits; /* slower, but one empty slot must stay */
     for (uint32_t i = 0; i < 1u << h->bits; i++) {

@@ -24,7 +24,8 @@ struct index_entry {
 
 struct cc_arena {
     struct cc_cache *cache;
-    uint32_t off, used_bytes; /* used_bytes: the owning thread's */
+    uint32_t off, used_bytes; /* used_bytes: the owning thread's, as the next */
+    uint32_t taken_bytes;     /* pages up to here are there in both views */
     enum arena_state state;   /* this and the next two: cache.lock */
     struct list link;
     uint64_t retire_epoch;

@@ -1,4 +1,5 @@
-/* Jump tables: one per (space, thread), zero pages until used; and the one that always misses. */
+/* Jump tables: one per (space, thread); and the one that always misses. */
+#include "engine/base/os.h"
 #include "engine/codecache/internal.h"
 
 #include <sys/mman.h>
@@ -41,6 +42,8 @@ struct cpu_jt_entry *cc_missing_table(void)
 struct cpu_jt_entry *cc_jt_new(void)
 {
     struct cpu_jt_entry *t = map_table();
+    if (t) /* even a small program looks at half of it */
+        os_populate(t, JT_BYTES, true);
     return t ? t : missing;
 }
 

@@ -487,13 +487,14 @@ static bool may_be_low(const struct ir_op *o)
 
 struct prune {
     struct ir_block *b;
-    uint64_t live;          /* whom somebody uses, or sees at a fault or exit */
-    uint64_t used;          /* whom somebody uses, or sees at the end */
-    uint64_t riding;        /* live, if the fault of the op right behind is not counted */
-    struct ir_op *rider;    /* that op, or NULL */
-    unsigned to;            /* the ops kept are to .. IR_OPS_MAX - 1 */
-    uint64_t high;          /* of whom somebody uses the upper half */
-    int next[IR_REG_COUNT]; /* ops kept from the end to the next write of the register; -1: none */
+    uint64_t live;       /* whom somebody uses, or sees at a fault or exit */
+    uint64_t used;       /* whom somebody uses, or sees at the end */
+    uint64_t riding;     /* live, if the fault of the op right behind is not counted */
+    struct ir_op *rider; /* that op, or NULL */
+    unsigned to;         /* the ops kept are to .. count - 1 */
+    uint64_t high;       /* of whom somebody uses the upper half */
+    int16_t
+        next[IR_REG_COUNT]; /* ops kept from the end to the next write of the register; -1: none */
 };
 
 static int next_write(const struct prune *p, uint8_t x)
@@ -520,35 +521,36 @@ static bool drop(struct prune *p, const struct ir_op *o)
     return true;
 }
 
-static void keep(struct prune *p, struct ir_op o)
+static void keep(struct prune *p, const struct ir_op *from)
 {
-    if (o.op == IR_CALL || o.op == IR_CALLI) { /* as an end */
+    struct ir_op *o = &p->b->ops[--p->to];
+    if (o != from)
+        *o = *from;
+    if (o->op == IR_CALL || o->op == IR_CALLI) { /* as an end */
         p->live = p->used = p->high = UINT64_MAX;
         p->rider = NULL;
         memset(p->next, 0xff, sizeof p->next);
-        p->b->ops[--p->to] = o;
         return;
     }
-    if (is_pure(o.op) && !(p->used & bit(o.dst)) && !(o.flags & IR_MAY_EXIT) &&
-        sources_outlive(p, &o))
-        o.flags |= IR_LOST;
-    if (may_be_low(&o) && !(p->high & bit(o.dst)))
-        o.flags |= IR_LOW;
-    p->high = o.op >= IR_JUMP ? UINT64_MAX : (p->high & ~bit(o.dst)) | uses_high(&o);
+    uint64_t dst = bit(o->dst), use = uses(o);
+    if (is_pure(o->op) && !(p->used & dst) && !(o->flags & IR_MAY_EXIT) && sources_outlive(p, o))
+        o->flags |= IR_LOST;
+    if (!(p->high & dst) && may_be_low(o))
+        o->flags |= IR_LOW;
+    p->high = o->op >= IR_JUMP ? UINT64_MAX : (p->high & ~dst) | uses_high(o);
     p->rider = NULL;
-    p->b->ops[--p->to] = o;
-    if (o.flags & IR_MAY_EXIT)
+    if (o->flags & IR_MAY_EXIT)
         p->live = UINT64_MAX;
-    if (may_fault(o.op)) {
-        p->riding = (p->live & ~bit(o.dst)) | uses(&o);
+    if (may_fault(o->op)) {
+        p->riding = (p->live & ~dst) | use;
         p->live = UINT64_MAX;
-        p->rider = &p->b->ops[p->to];
+        p->rider = o;
     } else {
-        p->live = may_leave(&o) ? UINT64_MAX : (p->live & ~bit(o.dst)) | uses(&o);
+        p->live = may_leave(o) ? UINT64_MAX : (p->live & ~dst) | use;
     }
-    p->used = o.op >= IR_JUMP ? UINT64_MAX : (p->used & ~bit(o.dst)) | uses(&o);
-    if (o.dst < IR_REG_COUNT)
-        p->next[o.dst] = (int)(IR_OPS_MAX - p->to);
+    p->used = o->op >= IR_JUMP ? UINT64_MAX : (p->used & ~dst) | use;
+    if (o->dst < IR_REG_COUNT)
+        p->next[o->dst] = (int16_t)(p->b->count - p->to);
 }
 
 /*
@@ -558,14 +560,16 @@ static void keep(struct prune *p, struct ir_op o)
  */
 void ir_prune(struct ir_block *b)
 {
-    struct prune p = {
-        .b = b, .live = UINT64_MAX, .used = UINT64_MAX, .high = UINT64_MAX, .to = IR_OPS_MAX};
+    struct prune p;
+    p.b = b;
+    p.live = p.used = p.high = UINT64_MAX;
+    p.rider = NULL;
+    p.to = b->count;
     memset(p.next, 0xff, sizeof p.next);
-    for (unsigned from = b->count; from-- > 0;) {
-        struct ir_op o = b->ops[from];
-        if (!drop(&p, &o))
-            keep(&p, o);
-    }
-    b->count = IR_OPS_MAX - p.to;
-    memmove(b->ops, b->ops + p.to, b->count * sizeof *b->ops);
+    for (unsigned from = b->count; from-- > 0;)
+        if (!drop(&p, &b->ops[from]))
+            keep(&p, &b->ops[from]);
+    b->count -= p.to;
+    if (p.to)
+        memmove(b->ops, b->ops + p.to, b->count * sizeof *b->ops);
 }

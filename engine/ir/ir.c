@@ -15,24 +15,28 @@ const char *const ir_shapes[IR_OPCODE_COUNT] = {
 #undef IR_OP
 };
 
-static bool operand_ok(char shape, uint8_t x)
+/* What an operand can be, and what each letter of a shape allows. */
+enum { GPR = 1, FPR = 2, ZERO = 4, IMM = 8, NONE = 16 };
+
+static inline unsigned operand_class(uint8_t x)
 {
-    switch (shape) {
-    case 'r':
-        return x < IR_F0;
-    case 'f':
-        return x >= IR_F0 && x < IR_REG_COUNT;
-    case 'v':
-        return x < IR_F0 || x == IR_ZERO;
-    case 'i':
-        return x < IR_F0 || x == IR_ZERO || x == IR_IMM;
-    case 'o':
-        return x < IR_F0 || x == IR_NONE;
-    case 'x': /* an index, if there is one */
-        return x < IR_F0 || x == IR_NONE;
-    default:
-        return x == IR_NONE;
-    }
+    return x < IR_F0          ? GPR
+           : x < IR_REG_COUNT ? FPR
+           : x == IR_NONE     ? NONE
+           : x == IR_ZERO     ? ZERO
+           : x == IR_IMM      ? IMM
+                              : 0;
+}
+
+static const uint8_t allowed[256] = {
+    ['r'] = GPR,        ['f'] = FPR,        ['v'] = GPR | ZERO, ['i'] = GPR | ZERO | IMM,
+    ['o'] = GPR | NONE, ['x'] = GPR | NONE, /* an index, if there is one */
+    ['.'] = NONE,
+};
+
+static inline bool operand_ok(char shape, uint8_t x)
+{
+    return allowed[(uint8_t)shape] & operand_class(x);
 }
 
 static bool is_end(uint8_t op)
@@ -50,7 +54,7 @@ static bool size_ok(const struct ir_op *o)
     case IR_ZEXT:
         return o->size == 1 || o->size == 2 || o->size == 4;
     default:
-        return !strchr(ir_shapes[o->op] + 4, 's') || o->size == 4 || o->size == 8;
+        return o->size == 8 || o->size == 4 || !strchr(ir_shapes[o->op] + 4, 's');
     }
 }
 
