@@ -1,6 +1,6 @@
 /*
  * manager/child.h - a child process with a socket to it: what workers and importers have in common.
- * Looks into: base.  Used by: daemon/manager.
+ * Looks into: base, daemon/confine (spawn.h).  Used by: daemon/manager.
  * The child finds the socket as descriptor PB_CHILD_FD (and a file, if one is passed, behind it), the null device as input, and the
  * daemon's log as output and error.
  * Life: start -> exit callback -> close -> gone callback (may free).  Thread: the loop's.
@@ -8,6 +8,7 @@
 #ifndef MANAGER_CHILD_H
 #define MANAGER_CHILD_H
 
+#include "daemon/confine/spawn.h"
 #include "engine/base/base.h"
 #include "engine/base/err.h"
 
@@ -15,8 +16,8 @@
 #include <uv.h>
 
 struct mgr_child {
-    uv_process_t process;
-    uv_poll_t poll;
+    struct cf_process process;
+    uv_poll_t poll, over;
     int fd; /* borrowed: the channel owns it */
     int closing;
     bool exited;

@@ -4,10 +4,12 @@
 #include "engine/base/log.h"
 #include "proto/channel.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MESSAGE_BYTES_MAX (256 * 1024) /* from a worker */
+#define WORKER_EXIT_ABORT 134          /* WK_EXIT_ABORT */
 #define EARLY_DEATHS_MAX 5             /* in a row; then waiting guests are refused */
 
 struct mgr_worker {
@@ -165,6 +167,15 @@ static void describe_exit(const struct mgr_worker *w, int64_t status, int sig, c
 {
     if (w->why[0])
         snprintf(out, cap, "worker %u was killed: %s", mgr_worker_pid(w), w->why);
+    else if (sig == SIGSYS)
+        snprintf(
+            out, cap,
+            "worker %u was stopped by its confinement: it made a system call that is not on its "
+            "list (SIGSYS)",
+            mgr_worker_pid(w));
+    else if (sig == 0 && status == WORKER_EXIT_ABORT)
+        snprintf(out, cap, "worker %u aborted: an error of its own, see the daemon's log",
+                 mgr_worker_pid(w));
     else if (sig)
         snprintf(out, cap, "worker %u died of signal %d (%s)", mgr_worker_pid(w), sig,
                  strsignal(sig));

@@ -1,4 +1,5 @@
 /* vmd-worker: started by vmd with its socket as descriptor 3; not for people. */
+#include "daemon/worker/confine.h"
 #include "daemon/worker/worker.h"
 #include "engine/base/log.h"
 #include "engine/vm/vm.h"
@@ -11,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct err err;
     int type;
@@ -21,6 +22,7 @@ int main(void)
         fputs("vmd-worker: it is started by vmd, not by hand\n", stderr);
         return 2;
     }
+    wk_confine_begin(argc, argv);
     fcntl(PB_CHILD_FD, F_SETFD, FD_CLOEXEC);
     /* One heap: a guest's threads need little, arenas of their own would weigh on idle guests, and giving one back
      * makes the C library read a file of the host. */

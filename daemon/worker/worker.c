@@ -1,4 +1,5 @@
 #include "daemon/worker/worker.h"
+#include "daemon/worker/confine.h"
 #include "engine/base/base.h"
 #include "engine/base/log.h"
 #include "engine/vm/vm.h"
@@ -392,6 +393,8 @@ res_t wk_run(int fd, struct err *err)
     w.poll.data = w.wake.data = w.flush.data = &w;
     uv_prepare_start(&w.flush, on_flush);
     PbWorkerHello hello = PB_WORKER_HELLO__INIT;
+    if (wk_confine(&hello, err)) /* the loop has what it needs; nothing was heard yet */
+        return FAIL;
     hello.version = (char *)(uintptr_t)VV_VERSION;
     FROM_WORKER(HELLO, hello, &hello);
     say(&w, &from);

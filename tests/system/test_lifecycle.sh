@@ -75,10 +75,10 @@ wait $follower || fail "logs -f ends with the guest"
 # A worker that dies takes its guests along, with the reason, and nobody else.
 guest -d --name innocent spin
 guest crash
-expect "a crash of the worker" 125 "" "*worker*died of signal 9*"
+expect "a crash of the worker" 125 "" "*worker*died of signal 5*"
 run ps -a
 case $out in
-*innocent*"failed: worker"*"signal 9"*) ;;
+*innocent*"failed: worker"*"signal 5"*) ;;
 *) fail "its other guests say why they ended: $out" ;;
 esac
 guest nonsense
