@@ -4,12 +4,12 @@
 find_program(PROTOC_C protoc-c REQUIRED)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2)
-foreach(name guest image event daemon worker)
+foreach(name guest image event daemon worker state)
   add_custom_command(
     OUTPUT ${ROOM_OUT}/${name}.pb-c.c ${ROOM_OUT}/${name}.pb-c.h
     COMMAND ${PROTOC_C} -I${ROOM_DIR} --c_out=${ROOM_OUT} ${ROOM_DIR}/${name}.proto
     COMMAND sed -i -E
-      "s/Vmd__(Worker__)?V1__/Pb/g; s/vmd__(worker__)?v1__/pb_/g; s/VMD__(WORKER__)?V1__/PB_/g; s/PB_([A-Z_]+)__\\1_/PB_\\1_/g; s/#include \"([a-z]+\\.pb-c\\.h)\"/#include \"proto\\/\\1\"/"
+      "s/Vmd__((Worker|State)__)?V1__/Pb/g; s/vmd__((worker|state)__)?v1__/pb_/g; s/VMD__((WORKER|STATE)__)?V1__/PB_/g; s/PB_([A-Z_]+)__\\1_/PB_\\1_/g; s/#include \"([a-z]+\\.pb-c\\.h)\"/#include \"proto\\/\\1\"/"
       ${ROOM_OUT}/${name}.pb-c.c ${ROOM_OUT}/${name}.pb-c.h
     DEPENDS ${ROOM_DIR}/${name}.proto ${ROOM_DIR}/room.cmake
     COMMENT "protoc-c ${name}.proto" VERBATIM)

@@ -1,4 +1,5 @@
 /* vmd-import: started by vmd with its socket as descriptor 3 and the image to write as 4. */
+#include "daemon/import/confine.h"
 #include "daemon/import/import.h"
 #include "engine/base/base.h"
 #include "engine/base/buf.h"
@@ -6,19 +7,16 @@
 #include "proto/channel.h"
 #include "proto/worker.pb-c.h"
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define IMAGE_FD (PB_CHILD_FD + 1)
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct err err = {.code = ERR_OK};
-    struct rlimit none = {0, 0};
     log_set_name("vmd-import");
-    setrlimit(RLIMIT_CORE, &none);
     PbFromImport result = PB_FROM_IMPORT__INIT;
-    if (imp_run(PB_CHILD_FD, IMAGE_FD, &err)) {
+    if (imp_confine(argc > 1 ? argv[1] : NULL, &err) || imp_run(PB_CHILD_FD, IMAGE_FD, &err)) {
         result.code = err.code;
         result.text = err.text;
     }

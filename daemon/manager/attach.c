@@ -33,23 +33,43 @@ static struct mgr_reader *add_reader(struct pb_call *call, struct mgr_guest *g,
     return r;
 }
 
+/* Standard input has one writer, or several that all asked to share it; or it is taken away from who has it. */
+static res_code_t may_write(struct mgr_guest *g, const PbAttachOpen *open, struct err *err)
+{
+    if (!open->stdin || list_empty(&g->writers))
+        return OK;
+    if (open->take_over) {
+        while (!list_empty(&g->writers)) {
+            struct mgr_reader *w = list_entry(g->writers.next, struct mgr_reader, writing);
+            list_remove(&w->writing);
+            pb_call_resume(w->call); /* it learns of it when it writes */
+        }
+        return OK;
+    }
+    bool shared = open->shared;
+    list_for_each(l, &g->writers) shared &= list_entry(l, struct mgr_reader, writing)->shared;
+    if (shared)
+        return OK;
+    err_set(err, ERR_STATE, "standard input of guest \"%s\" is taken by another client", g->name);
+    return err_explain(err, "STDIN_TAKEN", "guest", g->name,
+                       "attach without input, or take it over");
+}
+
 static void open_attachment(struct pb_call *call, const PbAttachOpen *open)
 {
     struct mgr_guest *g;
     struct err err;
-    if (mgr_guest_find(mgr_of_conn(call->conn_ctx), open->name, &g, &err)) {
+    if (mgr_guest_find(mgr_of_conn(call->conn_ctx), mgr_caller(call), open->name, &g, &err) ||
+        may_write(g, open, &err)) {
         refuse(call, &err);
         return;
     }
-    if (open->stdin && g->writer) {
-        err_set(&err, ERR_STATE, "standard input of guest \"%s\" is taken by another client",
-                g->name);
-        refuse(call, &err);
-        return;
-    }
-    struct mgr_reader like = {
-        .attach = true, .hold = open->hold, .follow = true, .writer = open->stdin};
-    like.wait_start = open->start;
+    struct mgr_reader like = {.attach = true,
+                              .hold = open->hold,
+                              .follow = true,
+                              .writer = open->stdin,
+                              .shared = open->shared,
+                              .wait_start = open->start};
     like.at = open->replay ? mgr_console_begin() : mgr_console_newest(&g->console);
     if (!add_reader(call, g, like))
         return;
@@ -69,14 +89,17 @@ static res_code_t take_input(struct mgr_reader *r, const PbAttachRequest *req, s
     case PB_ATTACH_REQUEST__KIND_STDIN:
         if (!r->writer)
             return err_set(err, ERR_STATE, "this attachment was opened without stdin");
+        if (list_empty(&r->writing))
+            return err_set(err, ERR_STATE,
+                           "standard input of guest \"%s\" was taken over by another client",
+                           g->name);
         if (req->stdin.len > STDIN_BYTES_MAX)
             return err_set(err, ERR_INVALID, "stdin of %zu bytes; at most %d in one message",
                            req->stdin.len, STDIN_BYTES_MAX);
         mgr_guest_input(g, req->stdin.data, req->stdin.len);
         return OK;
     case PB_ATTACH_REQUEST__KIND_STDIN_EOF:
-        if (r->writer)
-            mgr_guest_input_eof(g);
+        mgr_reader_stop_writing(r);
         return OK;
     case PB_ATTACH_REQUEST__KIND_RESIZE:
         if (req->resize->rows - 1 > 65534 || req->resize->cols - 1 > 65534)
@@ -88,7 +111,7 @@ static res_code_t take_input(struct mgr_reader *r, const PbAttachRequest *req, s
         if (req->signal - 1 > 63)
             return err_set(err, ERR_INVALID, "signal %u; 1 to 64", req->signal);
         if (mgr_guest_running(g)) /* else it came too late: the end is on its way to the client */
-            return mgr_guest_signal(g, req->signal, err);
+            return mgr_guest_signal(g, req->signal, mgr_caller(r->call)->name, err);
         return OK;
     default:
         return err_set(err, ERR_INVALID,
@@ -118,9 +141,22 @@ void mgr_attach_half_close(struct pb_call *call)
     if (!r) {
         err_set(&err, ERR_INVALID, "the first message of an attachment is open");
         refuse(call, &err);
-    } else if (r->writer && !r->guest->spec->tty) {
-        mgr_guest_input_eof(r->guest);
+    } else {
+        mgr_reader_stop_writing(r);
     }
+}
+
+/* The latest of the beginnings that were asked for. */
+static struct mgr_cursor first_wanted(const struct mgr_console *c, const PbReadLogsRequest *req)
+{
+    struct mgr_cursor at = mgr_console_begin(), other;
+    if (req->from_seq)
+        at = mgr_console_from(c, req->from_seq);
+    if (req->since_ns && (other = mgr_console_since(c, req->since_ns)).seq > at.seq)
+        at = other;
+    if (req->tail_plus_one && (other = mgr_console_tail(c, req->tail_plus_one - 1)).seq > at.seq)
+        at = other;
+    return at;
 }
 
 void mgr_read_logs(struct pb_call *call, const ProtobufCMessage *msg)
@@ -128,12 +164,12 @@ void mgr_read_logs(struct pb_call *call, const ProtobufCMessage *msg)
     const PbReadLogsRequest *req = (const PbReadLogsRequest *)msg;
     struct mgr_guest *g;
     struct err err;
-    if (mgr_guest_find(mgr_of_conn(call->conn_ctx), req->name, &g, &err)) {
+    if (mgr_guest_find(mgr_of_conn(call->conn_ctx), mgr_caller(call), req->name, &g, &err)) {
         refuse(call, &err);
         return;
     }
-    struct mgr_reader like = {
-        .follow = req->follow, .until = g->console.seq, .at = mgr_console_begin()};
+    struct mgr_reader like = {.follow = req->follow, .until = mgr_console_seq(&g->console)};
+    like.at = first_wanted(&g->console, req);
     if (add_reader(call, g, like))
         pb_call_wake(call);
 }
@@ -141,18 +177,17 @@ void mgr_read_logs(struct pb_call *call, const ProtobufCMessage *msg)
 void mgr_reader_gone(struct pb_call *call)
 {
     struct mgr_reader *r = call->user;
-    if (!r)
-        return;
-    if (r->writer && !r->guest->spec->tty)
-        mgr_guest_input_eof(r->guest);
-    mgr_reader_remove(r);
+    if (r)
+        mgr_reader_remove(r);
 }
 
 static void send_guest(struct pb_call *call, const struct mgr_guest *g, bool ended)
 {
     PbAttachResponse resp = PB_ATTACH_RESPONSE__INIT;
+    struct mgr_guest_msg m;
+    mgr_guest_fill(g, &m);
     resp.kind_case = ended ? PB_ATTACH_RESPONSE__KIND_ENDED : PB_ATTACH_RESPONSE__KIND_OPENED;
-    resp.opened = (PbGuest *)(uintptr_t)mgr_guest_message(g); /* a union */
+    resp.opened = &m.guest; /* a union */
     pb_call_send(call, &resp.base);
 }
 
@@ -184,14 +219,17 @@ void mgr_reader_pull(struct pb_call *call)
         return;
     struct mgr_guest *g = r->guest;
     PbConsoleChunk chunk = PB_CONSOLE_CHUNK__INIT;
-    unsigned stream = 0;
+    struct mgr_piece piece;
     size_t most = sizeof bytes, n = 0;
     if (!r->follow)
         most = r->at.seq < r->until ? (size_t)MIN(r->until - r->at.seq, (uint64_t)most) : 0;
     if (most)
-        n = mgr_console_get(&g->console, &r->at, &stream, &chunk.dropped, bytes, most);
+        n = mgr_console_get(&g->console, &r->at, &piece, bytes, most);
     if (n) {
-        chunk.stream = stream;
+        chunk.stream = piece.stream;
+        chunk.dropped = piece.dropped;
+        chunk.time_ns = piece.time_ns;
+        g->dropped += piece.dropped;
         chunk.data = (ProtobufCBinaryData){n, bytes};
         chunk.seq = r->at.seq - n;
         PbAttachResponse resp = PB_ATTACH_RESPONSE__INIT;

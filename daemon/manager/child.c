@@ -4,23 +4,45 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-static void exited(uv_process_t *p, int64_t status, int sig)
+/* The pidfd is readable: it is over. */
+static void exited(uv_poll_t *p, int poll_status, int events)
 {
-    struct mgr_child *c = container_of(p, struct mgr_child, process);
+    struct mgr_child *c = container_of(p, struct mgr_child, over);
+    int status, sig;
+    (void)poll_status;
+    (void)events;
+    cf_reap(&c->process, &status, &sig);
     c->exited = true;
+    uv_poll_stop(&c->over);
     uv_poll_stop(&c->poll);
     c->on_exit(c, status, sig);
 }
 
 static void closed(uv_handle_t *h)
 {
-    struct mgr_child *c = h->type == UV_PROCESS
-                              ? container_of((uv_process_t *)(void *)h, struct mgr_child, process)
-                              : container_of((uv_poll_t *)(void *)h, struct mgr_child, poll);
-    if (--c->closing == 0)
+    struct mgr_child *c = h->data;
+    if (--c->closing == 0) {
+        close_fd(&c->process.pidfd);
         c->on_gone(c);
+    }
+}
+
+/* poll's data is the caller's until it is closed. */
+static void close_poll(struct mgr_child *c, uv_poll_t *p)
+{
+    p->data = c;
+    uv_close((uv_handle_t *)p, closed);
+}
+
+static void watch(struct mgr_child *c, uv_loop_t *loop, uv_poll_cb poll_cb)
+{
+    uv_poll_init(loop, &c->over, c->process.pidfd);
+    uv_poll_start(&c->over, UV_READABLE, exited);
+    uv_poll_init(loop, &c->poll, c->fd);
+    uv_poll_start(&c->poll, UV_READABLE, poll_cb);
 }
 
 res_t mgr_child_start(struct mgr_child *c, uv_loop_t *loop, const char *path, int pass_fd,
@@ -32,34 +54,39 @@ res_t mgr_child_start(struct mgr_child *c, uv_loop_t *loop, const char *path, in
         c->on_gone(c);
         return FAIL;
     }
-    char *argv[] = {(char *)(uintptr_t)path, NULL};
-    uv_stdio_container_t io[5] = {
-        {.flags = UV_IGNORE},
-        {.flags = UV_INHERIT_FD, .data.fd = 2},
-        {.flags = UV_INHERIT_FD, .data.fd = 2},
-        {.flags = UV_INHERIT_FD, .data.fd = pair[1]},
-        {.flags = UV_INHERIT_FD, .data.fd = pass_fd},
-    };
-    uv_process_options_t opt = {.file = path,
-                                .args = argv,
-                                .exit_cb = exited,
-                                .stdio = io,
-                                .stdio_count = pass_fd >= 0 ? 5 : 4};
+    const int fds[] = {-1, 2, 2, pair[1], pass_fd};
     c->exited = false;
     c->fd = pair[0];
-    int rc = uv_spawn(loop, &c->process, &opt);
+    res_code_t res = cf_spawn(path, fds, pass_fd >= 0 ? 5 : 4, &c->process, err);
     close(pair[1]);
-    if (rc) {
+    if (res) {
         close(pair[0]);
-        c->closing = 1;
-        err_set(err, ERR_OS, "cannot start %s: %s", path, uv_strerror(rc));
-        uv_close((uv_handle_t *)&c->process, closed);
+        c->on_gone(c);
         return FAIL;
     }
-    uv_poll_init(loop, &c->poll, pair[0]);
+    watch(c, loop, poll_cb);
     *fd = pair[0];
-    uv_poll_start(&c->poll, UV_READABLE, poll_cb);
     return OK;
+}
+
+void mgr_child_adopt(struct mgr_child *c, uv_loop_t *loop, uint32_t pid, int pidfd, int fd,
+                     uv_poll_cb poll_cb)
+{
+    c->exited = false;
+    c->process = (struct cf_process){(pid_t)pid, pidfd};
+    c->fd = fd;
+    watch(c, loop, poll_cb);
+}
+
+uint32_t mgr_child_pid(const struct mgr_child *c)
+{
+    return (uint32_t)c->process.pid;
+}
+
+void mgr_child_detach(struct mgr_child *c)
+{
+    uv_poll_stop(&c->over);
+    uv_poll_stop(&c->poll);
 }
 
 void mgr_child_poll(struct mgr_child *c, bool write)
@@ -71,7 +98,7 @@ void mgr_child_poll(struct mgr_child *c, bool write)
 void mgr_child_kill(struct mgr_child *c)
 {
     if (!c->exited)
-        uv_process_kill(&c->process, SIGKILL);
+        syscall(SYS_pidfd_send_signal, c->process.pidfd, SIGKILL, NULL, 0);
 }
 
 void mgr_child_hang_up(struct mgr_child *c)
@@ -83,6 +110,6 @@ void mgr_child_hang_up(struct mgr_child *c)
 void mgr_child_close(struct mgr_child *c)
 {
     c->closing = 2;
-    uv_close((uv_handle_t *)&c->poll, closed);
-    uv_close((uv_handle_t *)&c->process, closed);
+    close_poll(c, &c->poll);
+    close_poll(c, &c->over);
 }

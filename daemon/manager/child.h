@@ -1,6 +1,6 @@
 /*
  * manager/child.h - a child process with a socket to it: what workers and importers have in common.
- * Looks into: base.  Used by: daemon/manager.
+ * Looks into: base, daemon/confine (spawn.h).  Used by: daemon/manager.
  * The child finds the socket as descriptor PB_CHILD_FD (and a file, if one is passed, behind it), the null device as input, and the
  * daemon's log as output and error.
  * Life: start -> exit callback -> close -> gone callback (may free).  Thread: the loop's.
@@ -8,6 +8,7 @@
 #ifndef MANAGER_CHILD_H
 #define MANAGER_CHILD_H
 
+#include "daemon/confine/spawn.h"
 #include "engine/base/base.h"
 #include "engine/base/err.h"
 
@@ -15,8 +16,8 @@
 #include <uv.h>
 
 struct mgr_child {
-    uv_process_t process;
-    uv_poll_t poll;
+    struct cf_process process;
+    uv_poll_t poll, over;
     int fd; /* borrowed: the channel owns it */
     int closing;
     bool exited;
@@ -28,6 +29,12 @@ struct mgr_child {
  * failure on_gone comes too, perhaps before the return. */
 res_t mgr_child_start(struct mgr_child *c, uv_loop_t *loop, const char *path, int pass_fd,
                       uv_poll_cb poll_cb, int *fd, struct err *err);
+/* A process that somebody else started and that is no child of ours; takes pidfd, borrows fd. How it ends is not known. */
+void mgr_child_adopt(struct mgr_child *c, uv_loop_t *loop, uint32_t pid, int pidfd, int fd,
+                     uv_poll_cb poll_cb);
+uint32_t mgr_child_pid(const struct mgr_child *c);
+/* It goes on when this process ends: it is neither heard nor watched from now on. */
+void mgr_child_detach(struct mgr_child *c);
 /* Poll for reading, and for writing if asked. */
 void mgr_child_poll(struct mgr_child *c, bool write);
 void mgr_child_kill(struct mgr_child *c); /* SIGKILL */

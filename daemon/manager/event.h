@@ -6,6 +6,7 @@
  * Rules:
  *  (1) Numbers of events grow by one and are never used twice, over restarts too.
  *  (2) A watcher gets every event of its kind after its cursor, or the call ends with OUT_OF_RANGE.
+ *  (3) The newest MGR_EVENTS_KEPT are kept, here and in the journal.
  *
  * Thread: the loop's.
  */
@@ -15,8 +16,18 @@
 #include "daemon/manager/tenant.h"
 #include "proto/event.pb-c.h"
 
+#define MGR_EVENTS_KEPT 10000
+
+struct mgr_events;
+
+res_t mgr_events_init(struct mgr *m, struct err *err);
+void mgr_events_fini(struct mgr *m);
 /* tenant NULL: the daemon's own. text may be NULL. */
 void mgr_event(struct mgr *m, PbEventType type, const struct mgr_tenant *tenant,
                const char *subject, uint64_t guest_id, int32_t code, const char *text);
+/* From the journal. */
+res_t mgr_event_restore(struct mgr *m, const PbEvent *e, struct err *err);
+/* Into a journal that is made anew. */
+void mgr_events_snapshot(struct mgr *m);
 
 #endif

@@ -131,7 +131,8 @@ int main(int argc, char **argv)
 {
     static char socket_path[PB_PATH_MAX], state[PB_PATH_MAX], worker[PB_PATH_MAX],
         import[PB_PATH_MAX];
-    struct mgr_options opt = {.stop_grace_ms = 2000, .tenants = own_tenant(), .tenant_count = 1};
+    struct mgr_options opt = {
+        .stop_grace_ms = 2000, .orphan_seconds = 300, .tenants = own_tenant(), .tenant_count = 1};
     static struct mgr mgr;
     struct err err;
     bool background = false;

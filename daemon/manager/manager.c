@@ -1,7 +1,9 @@
 #include "daemon/manager/manager.h"
 #include "daemon/manager/conn.h"
+#include "daemon/manager/event.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/journal.h"
 #include "daemon/manager/tenant.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -96,13 +98,37 @@ static void on_signal(uv_signal_t *s, int signo)
     list_for_each_safe(l, &m->guests)
     {
         struct mgr_guest *g = list_entry(l, struct mgr_guest, link);
-        if (mgr_guest_running(g) && mgr_guest_stop(g, grace, NULL))
+        if (mgr_guest_running(g) && mgr_guest_stop(g, grace, "the daemon", NULL))
             log_warn("guest %s cannot be stopped", g->name);
     }
     mgr_stop_step(m);
 }
 
+/* Go at once and leave the guests running: the next daemon takes them over. */
+static void on_leave(uv_signal_t *s, int signo)
+{
+    struct mgr *m = s->data;
+    log_info("signal %d: leaving %u guests to the next daemon", signo, m->guests_active);
+    m->stopping = m->leaving = true;
+    mgr_listen_stop(m);
+    mgr_workers_leave(m);
+    mgr_conns_close(m);
+    uv_stop(m->loop);
+}
+
 /* ---- the beginning ---- */
+
+static res_code_t make_folders(struct mgr *m, struct err *err)
+{
+    static const char *const folders[] = {"console", "workers"};
+    char path[PB_PATH_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        snprintf(path, sizeof path, "%.4000s/%s", m->opt->state, folders[i]);
+        if (pb_private_dir(path, err))
+            return FAIL;
+    }
+    return OK;
+}
 
 static res_code_t lock_state(struct mgr *m, struct err *err)
 {
@@ -142,17 +168,17 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     list_init(&m->conns);
     list_init(&m->dirty_conns);
     list_init(&m->guests);
-    list_init(&m->graces);
     list_init(&m->tenants);
     signal(SIGPIPE, SIG_IGN);
     more_descriptors();
+    m->next_guest_id = m->next_event = m->next_worker = 1;
+    mgr_timers_init(&m->timers, m->loop);
     mgr_workers_init(m);
     if (mgr_tenants_configure(m, opt->tenants, opt->tenant_count, err) || lock_state(m, err) ||
-        mgr_images_init(m, err) || mgr_listen(m, err))
+        mgr_images_init(m, err) || mgr_events_init(m, err) || make_folders(m, err) ||
+        mgr_journal_open(m, mgr_restore_record, mgr_restore_snapshot, err) || mgr_listen(m, err))
         return FAIL;
     m->listening = true;
-    uv_timer_init(m->loop, &m->grace_timer);
-    m->grace_timer.data = m;
     uv_timer_init(m->loop, &m->stop_timer);
     m->stop_timer.data = m;
     uv_idle_init(m->loop, &m->spin);
@@ -162,11 +188,16 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     watch(m, &m->on_term, SIGTERM);
     watch(m, &m->on_int, SIGINT);
     watch(m, &m->on_hup, SIGHUP);
+    uv_signal_init(m->loop, &m->on_usr1);
+    m->on_usr1.data = m;
+    uv_signal_start(&m->on_usr1, on_leave, SIGUSR1);
     return OK;
 }
 
 void mgr_run(struct mgr *m)
 {
+    mgr_restore_running(m);
+    mgr_event(m, PB_EVENT_TYPE_DAEMON_STARTED, NULL, "", 0, 0, VV_VERSION);
     mgr_workers_provide(m); /* not before: a worker inherits where the log goes */
     uv_run(m->loop, UV_RUN_DEFAULT);
 }
@@ -180,16 +211,16 @@ static void close_handle(uv_handle_t *h, void *arg)
 
 void mgr_fini(struct mgr *m)
 {
-    while (!list_empty(&m->guests)) {
-        struct mgr_guest *g = list_entry(m->guests.next, struct mgr_guest, link);
-        if (mgr_guest_delete(g, NULL))
-            break; /* cannot be: none runs */
-    }
+    while (!list_empty(&m->guests)) /* out of the books, not out of the journal */
+        mgr_guest_leave(list_entry(m->guests.next, struct mgr_guest, link), false);
     uv_walk(m->loop, close_handle, NULL);
     uv_run(m->loop, UV_RUN_DEFAULT);
+    mgr_journal_close(m); /* the pool is done with it */
     uv_loop_close(m->loop);
     mgr_images_fini(m);
+    mgr_events_fini(m);
     mgr_tenants_fini(m);
+    mgr_timers_fini(&m->timers);
     buf_fini(&m->scratch);
     close_fd(&m->lock_fd);
 }

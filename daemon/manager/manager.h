@@ -19,7 +19,12 @@
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 
+#include "daemon/manager/timer.h"
+
 #include <uv.h>
+
+#define MGR_STATES 9    /* of guests, UNSPECIFIED included */
+#define MGR_SUMS_MAX 64 /* names of engine counters */
 
 struct mgr_options {
     const char *socket;      /* path of the Unix socket */
@@ -27,11 +32,16 @@ struct mgr_options {
     const char *worker_path; /* vmd-worker */
     const char *import_path; /* vmd-import */
     uint64_t stop_grace_ms;  /* for guests, when the daemon ends */
+    uint32_t
+        orphan_seconds; /* how long guests outlive a daemon that dies or leaves them; 0: they end with it */
     const struct mgr_tenant_config *tenants;
     size_t tenant_count;
 };
 
 struct mgr_tenant_config;
+struct mgr_journal;
+struct mgr_events;
+struct mgr_found_worker;
 struct mgr_guest;
 struct mgr_image;
 struct mgr_image_name;
@@ -41,9 +51,9 @@ struct mgr {
     uv_loop_t *loop;
     int64_t start_time_ns;
     int lock_fd; /* on the state folder */
-    bool stopping, listening;
+    bool stopping, leaving, listening;
     unsigned stop_step;
-    uv_signal_t on_term, on_int, on_hup;
+    uv_signal_t on_term, on_int, on_hup, on_usr1;
     uv_prepare_t flush;
     uv_idle_t spin; /* active while a flush was cut short */
     uv_timer_t stop_timer;
@@ -58,21 +68,39 @@ struct mgr {
 
     /* workers */
     struct list workers, dirty_workers;
-    struct list start_queue; /* guests that wait for a worker */
-    unsigned worker_count;
-    unsigned early_deaths; /* of workers in a row, before they said hello */
+    struct list
+        start_turns; /* tenants with guests that wait for a worker; the first one's turn is next */
+    unsigned worker_count, coming_count,
+        starting_count;      /* coming: before they said hello; starting: guests given to one */
+    unsigned adopting_count; /* workers of an earlier daemon that have not said hello yet */
+    uint64_t next_worker;    /* number of the next */
+    unsigned early_deaths;   /* of workers in a row, before they said hello */
     uv_timer_t respawn_timer;
 
     /* tenants */
     struct list tenants;
 
     /* guests */
-    struct list guests;              /* oldest first */
-    struct mgr_guest *guest_by_name; /* uthash */
+    struct list guests;                 /* oldest first */
+    struct mgr_guest *guest_by_key;     /* uthash: "tenant/name" */
+    struct mgr_guest *guest_by_id;      /* uthash */
+    struct mgr_guest *guest_by_request; /* uthash: "tenant/request_id" */
     unsigned guest_count, guests_active;
-    uint64_t next_guest_id;
-    struct list graces; /* guests with a stop deadline */
-    uv_timer_t grace_timer;
+    unsigned by_state[MGR_STATES]; /* guests, by PbGuestState */
+    uint64_t next_guest_id;        /* number of the next */
+    struct mgr_timers timers;      /* of guests */
+
+    /* what outlives the daemon, and what it did */
+    struct mgr_journal *journal;
+    struct mgr_events *events;
+    struct mgr_found_worker *found; /* while the journal is read: workers it names */
+    uint64_t next_event;            /* number of the next */
+    uint64_t console_bytes, worker_deaths;
+    struct mgr_stats_sum {
+        char name[48];
+        uint64_t value;
+    } sums[MGR_SUMS_MAX]; /* engine counters of guests that ended */
+    size_t sum_count;
 
     /* images */
     struct mgr_image *images;     /* uthash by digest */

@@ -3,15 +3,12 @@
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
 #include "proto/daemon.pb-c.h"
-#include "proto/paths.h"
+#include "proto/message.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define ARGS_MAX 1024
-#define ARGS_BYTES_MAX (128 * 1024)
-#define ENV_BYTES_MAX (128 * 1024)
 #define GRACE_MS_MAX 3600000
 
 /* ---- calls that wait ---- */
@@ -51,67 +48,6 @@ void mgr_wait_gone(struct pb_call *call)
     drop_waiter(call);
 }
 
-/* ---- checks ---- */
-
-static res_code_t check_limits(const PbGuestLimits *l, struct err *err)
-{
-    if (!l)
-        return OK;
-    if (l->memory_bytes && l->memory_bytes < (1 << 20))
-        return err_set(err, ERR_INVALID, "limits.memory_bytes is %llu; at least 1 MiB",
-                       (unsigned long long)l->memory_bytes);
-    if (l->processes > 32768)
-        return err_set(err, ERR_INVALID, "limits.processes is %u; at most 32768", l->processes);
-    if (l->files > 65536)
-        return err_set(err, ERR_INVALID, "limits.files is %u; at most 65536", l->files);
-    return OK;
-}
-
-static res_code_t check_strings(const PbCreateGuestRequest *r, struct err *err)
-{
-    size_t total = 0;
-    if (r->n_args == 0 || !r->args[0][0])
-        return err_set(err, ERR_INVALID, "args is empty; name the program to run");
-    for (size_t i = 0; i < r->n_args; i++)
-        total += strlen(r->args[i]) + 1;
-    if (r->n_args > ARGS_MAX || total > ARGS_BYTES_MAX)
-        return err_set(err, ERR_INVALID, "%zu args of %zu bytes; at most %d of %d", r->n_args,
-                       total, ARGS_MAX, ARGS_BYTES_MAX);
-    total = 0;
-    for (size_t i = 0; i < r->n_env; i++) {
-        const PbEnvVar *e = r->env[i];
-        if (!e->name[0] || strchr(e->name, '='))
-            return err_set(err, ERR_INVALID, "env[%zu].name \"%.40s\" is empty or holds '='", i,
-                           e->name);
-        total += strlen(e->name) + strlen(e->value) + 2;
-    }
-    if (r->n_env > ARGS_MAX || total > ENV_BYTES_MAX)
-        return err_set(err, ERR_INVALID, "%zu env of %zu bytes; at most %d of %d", r->n_env, total,
-                       ARGS_MAX, ENV_BYTES_MAX);
-    if (r->cwd[0] && r->cwd[0] != '/')
-        return err_set(err, ERR_INVALID, "cwd \"%.80s\" is not absolute", r->cwd);
-    return OK;
-}
-
-static res_code_t check_create(const PbCreateGuestRequest *r, struct err *err)
-{
-    if (r->name[0] && !pb_guest_name_valid(r->name))
-        return err_set(err, ERR_INVALID,
-                       "name \"%.80s\": use 1-%d of a-z 0-9 . _ -, a letter or digit first",
-                       r->name, PB_GUEST_NAME_MAX);
-    if (!r->image[0])
-        return err_set(err, ERR_INVALID, "image is empty; \"vmctl image ls\" shows what there is");
-    if (r->rows > 65535 || r->cols > 65535)
-        return err_set(err, ERR_INVALID, "a terminal of %u x %u; at most 65535", r->rows, r->cols);
-    if (r->vcpus > 16)
-        return err_set(err, ERR_INVALID, "vcpus is %u; at most 16", r->vcpus);
-    if (r->window_bits && (r->window_bits < 32 || r->window_bits > 40))
-        return err_set(err, ERR_INVALID, "window_bits is %u; 32 to 40, or 0", r->window_bits);
-    if (check_strings(r, err))
-        return FAIL;
-    return check_limits(r->limits, err);
-}
-
 /* ---- handlers ---- */
 
 static struct mgr *mgr_of(const struct pb_call *call)
@@ -119,18 +55,75 @@ static struct mgr *mgr_of(const struct pb_call *call)
     return mgr_of_conn(call->conn_ctx);
 }
 
+#define REQUEST_ID_NS ((int64_t)3600 * 1000000000)
+
+static bool same_request(const PbCreateGuestRequest *a, const PbCreateGuestRequest *b)
+{
+    struct buf x = {0}, y = {0};
+    pb_pack_child(&x, &a->base);
+    pb_pack_child(&y, &b->base);
+    bool same = !x.failed && !y.failed && x.len == y.len && !memcmp(x.data, y.data, x.len);
+    buf_fini(&x);
+    buf_fini(&y);
+    return same;
+}
+
+/* The guest that an earlier call with the same request_id made; NULL: there is none. */
+static res_code_t find_request(struct mgr *m, struct mgr_tenant *t, const PbCreateGuestRequest *r,
+                               struct mgr_guest **g, struct err *err)
+{
+    *g = NULL;
+    if (!r->request_id[0])
+        return OK;
+    struct mgr_guest *found = mgr_guest_by_request(m, t, r->request_id);
+    if (!found || mgr_wall_ns() - found->create_time_ns > REQUEST_ID_NS)
+        return OK;
+    if (!same_request(found->asked, r)) {
+        err_set(err, ERR_INVALID, "request_id \"%s\" was used for another guest, \"%s\"",
+                r->request_id, found->name);
+        return err_explain(err, "REQUEST_ID_REUSED", "guest", found->name, "take a new request_id");
+    }
+    *g = found;
+    return OK;
+}
+
 void mgr_create_guest(struct pb_call *call, const ProtobufCMessage *msg)
 {
     const PbCreateGuestRequest *r = (const PbCreateGuestRequest *)msg;
     struct mgr *m = mgr_of(call);
+    struct mgr_tenant *t = mgr_caller(call);
     char digest[MGR_DIGEST_CHARS];
-    struct mgr_guest *g;
+    struct mgr_guest *g = NULL;
     struct err err;
-    if (check_create(r, &err) || mgr_image_resolve(m, r->image, digest, &err) ||
-        mgr_guest_new(m, r, digest, &g, &err))
+    if (find_request(m, t, r, &g, &err)) {
         pb_call_finish(call, &err);
-    else
-        pb_call_reply(call, &mgr_guest_message(g)->base);
+        return;
+    }
+    if (g) {
+        mgr_guest_reply(call, g);
+        return;
+    }
+    struct arena a;
+    PbCreateGuestRequest spec;
+    arena_init(&a, 0);
+    if (!r->image[0])
+        err_set(&err, ERR_INVALID, "image is empty; \"vmctl image ls\" shows what there is");
+    if (!r->image[0] || mgr_image_resolve(m, r->image, digest, &err) ||
+        mgr_spec_make(r, NULL, &a, &spec, &err) ||
+        (r->validate_only ? mgr_guest_admit(m, t, &spec, &err)
+                          : mgr_guest_new(m, t, r, &spec, digest, &g, &err))) {
+        pb_call_finish(call, &err);
+    } else if (g) {
+        mgr_guest_reply(call, g);
+    } else {
+        PbGuest checked = PB_GUEST__INIT;
+        checked.name = r->name;
+        checked.image = r->image;
+        checked.image_digest = digest;
+        checked.tenant = t->name;
+        pb_call_reply(call, &checked.base);
+    }
+    arena_fini(&a);
 }
 
 /* Find the guest, or answer that there is none. */
@@ -138,7 +131,7 @@ static struct mgr_guest *find(struct pb_call *call, const char *name)
 {
     struct mgr_guest *g;
     struct err err;
-    if (!mgr_guest_find(mgr_of(call), name, &g, &err))
+    if (!mgr_guest_find(mgr_of(call), mgr_caller(call), name, &g, &err))
         return g;
     pb_call_finish(call, &err);
     return NULL;
@@ -161,7 +154,8 @@ void mgr_start_guest(struct pb_call *call, const ProtobufCMessage *msg)
 static void stop_and_wait(struct pb_call *call, struct mgr_guest *g, uint64_t grace_ms)
 {
     struct err err;
-    if (mgr_waiter_add(&g->end_waiters, call, &err) || mgr_guest_stop(g, grace_ms, &err))
+    if (mgr_waiter_add(&g->end_waiters, call, &err) ||
+        mgr_guest_stop(g, grace_ms, mgr_caller(call)->name, &err))
         refuse_waiting(call, &err);
 }
 
@@ -192,8 +186,8 @@ void mgr_kill_guest(struct pb_call *call, const ProtobufCMessage *msg)
         err_set(&err, ERR_STATE, "guest \"%s\" was not started; remove it instead", g->name);
     else if (r->signal == 0 || r->signal == 9)
         return stop_and_wait(call, g, 0);
-    else if (!mgr_guest_signal(g, r->signal, &err))
-        return pb_call_reply(call, &mgr_guest_message(g)->base);
+    else if (!mgr_guest_signal(g, r->signal, mgr_caller(call)->name, &err))
+        return mgr_guest_reply(call, g);
     pb_call_finish(call, &err);
 }
 
@@ -201,46 +195,37 @@ void mgr_get_guest(struct pb_call *call, const ProtobufCMessage *msg)
 {
     struct mgr_guest *g = find(call, ((const PbGetGuestRequest *)msg)->name);
     if (g)
-        pb_call_reply(call, &mgr_guest_message(g)->base);
+        mgr_guest_reply(call, g);
 }
 
-/* mgr_guest_message() has one result at a time: copies, with their own end and statistics. */
-void mgr_list_guests(struct pb_call *call, const ProtobufCMessage *msg)
+static void pause_or_resume(struct pb_call *call, struct mgr_guest *g, bool pause)
 {
-    struct each {
-        PbGuest guest;
-        PbGuestEnd end;
-        PbGuestStats stats;
-    };
-    struct mgr *m = mgr_of(call);
-    PbListGuestsResponse resp = PB_LIST_GUESTS_RESPONSE__INIT;
-    struct each *all = calloc(m->guest_count + 1, sizeof *all);
-    PbGuest **pointers = calloc(m->guest_count + 1, sizeof *pointers);
     struct err err;
-    (void)msg;
-    if (!all || !pointers) {
-        err_set(&err, ERR_NO_MEMORY, "no memory for a list of %u guests", m->guest_count);
+    if (g && (mgr_waiter_add(&g->pause_waiters, call, &err) || mgr_guest_pause(g, pause, &err)))
+        refuse_waiting(call, &err);
+}
+
+void mgr_pause_guest(struct pb_call *call, const ProtobufCMessage *msg)
+{
+    pause_or_resume(call, find(call, ((const PbPauseGuestRequest *)msg)->name), true);
+}
+
+void mgr_resume_guest(struct pb_call *call, const ProtobufCMessage *msg)
+{
+    pause_or_resume(call, find(call, ((const PbResumeGuestRequest *)msg)->name), false);
+}
+
+void mgr_rename_guest(struct pb_call *call, const ProtobufCMessage *msg)
+{
+    const PbRenameGuestRequest *r = (const PbRenameGuestRequest *)msg;
+    struct mgr_guest *g = find(call, r->name);
+    struct err err;
+    if (!g)
+        return;
+    if (mgr_guest_rename(g, r->new_name, &err))
         pb_call_finish(call, &err);
-    } else {
-        list_for_each(l, &m->guests)
-        {
-            struct each *e = &all[resp.n_guests];
-            e->guest = *mgr_guest_message(list_entry(l, struct mgr_guest, link));
-            if (e->guest.end) {
-                e->end = *e->guest.end;
-                e->guest.end = &e->end;
-            }
-            if (e->guest.stats) {
-                e->stats = *e->guest.stats;
-                e->guest.stats = &e->stats;
-            }
-            pointers[resp.n_guests++] = &e->guest;
-        }
-        resp.guests = pointers;
-        pb_call_reply(call, &resp.base);
-    }
-    free(all);
-    free(pointers);
+    else
+        mgr_guest_reply(call, g);
 }
 
 void mgr_delete_guest(struct pb_call *call, const ProtobufCMessage *msg)
@@ -251,7 +236,8 @@ void mgr_delete_guest(struct pb_call *call, const ProtobufCMessage *msg)
     if (!g)
         return;
     if (mgr_guest_running(g) && r->force) {
-        if (mgr_waiter_add(&g->delete_waiters, call, &err) || mgr_guest_stop(g, 0, &err))
+        if (mgr_waiter_add(&g->delete_waiters, call, &err) ||
+            mgr_guest_stop(g, 0, mgr_caller(call)->name, &err))
             refuse_waiting(call, &err);
         return;
     }
@@ -269,9 +255,65 @@ void mgr_wait_guest(struct pb_call *call, const ProtobufCMessage *msg)
     if (!g)
         return;
     if (mgr_guest_over(g))
-        pb_call_reply(call, &mgr_guest_message(g)->base);
+        mgr_guest_reply(call, g);
     else if (mgr_waiter_add(&g->end_waiters, call, &err))
         pb_call_finish(call, &err);
+}
+
+static void fill_tenant(const struct mgr_tenant *t, const struct mgr_tenant *caller, PbTenant *out,
+                        PbQuota *quotas, PbQuota **pointers)
+{
+    pb_tenant__init(out);
+    out->name = (char *)(uintptr_t)t->name;
+    out->admin = t->config && t->config->admin;
+    out->isolation =
+        (char *)(uintptr_t)(t->config && t->config->isolate_guests ? "guest" : "tenant");
+    out->caller = t == caller;
+    for (unsigned q = 0; q < MGR_QUOTA_COUNT; q++) {
+        pb_quota__init(&quotas[q]);
+        quotas[q].name = (char *)(uintptr_t)mgr_quota_names[q];
+        quotas[q].used = t->used[q];
+        quotas[q].limit = t->config ? t->config->quota[q] : 0;
+        pointers[q] = &quotas[q];
+    }
+    out->n_quotas = MGR_QUOTA_COUNT;
+    out->quotas = pointers;
+}
+
+void mgr_list_tenants(struct pb_call *call, const ProtobufCMessage *msg)
+{
+    struct each {
+        PbTenant tenant;
+        PbQuota quotas[MGR_QUOTA_COUNT], *pointers[MGR_QUOTA_COUNT];
+    };
+    struct mgr *m = mgr_of(call);
+    const struct mgr_tenant *caller = mgr_caller(call);
+    bool admin = !mgr_require_admin(call, NULL);
+    PbListTenantsResponse resp = PB_LIST_TENANTS_RESPONSE__INIT;
+    struct err err;
+    size_t n = 0;
+    (void)msg;
+    list_for_each(l, &m->tenants) n++;
+    struct each *all = calloc(n + 1, sizeof *all);
+    PbTenant **pointers = calloc(n + 1, sizeof *pointers);
+    if (!all || !pointers) {
+        err_set(&err, ERR_NO_MEMORY, "no memory for a list of tenants");
+        pb_call_finish(call, &err);
+    } else {
+        list_for_each(l, &m->tenants)
+        {
+            const struct mgr_tenant *t = list_entry(l, struct mgr_tenant, link);
+            struct each *e = &all[resp.n_tenants];
+            if (!admin && t != caller)
+                continue;
+            fill_tenant(t, caller, &e->tenant, e->quotas, e->pointers);
+            pointers[resp.n_tenants++] = &e->tenant;
+        }
+        resp.tenants = pointers;
+        pb_call_reply(call, &resp.base);
+    }
+    free(all);
+    free(pointers);
 }
 
 void mgr_get_daemon(struct pb_call *call, const ProtobufCMessage *msg)
@@ -294,14 +336,20 @@ const struct pb_handler mgr_handlers[PB_METHOD_COUNT] = {
     [PB_METHOD_start_guest] = {mgr_start_guest, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_stop_guest] = {mgr_stop_guest, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_kill_guest] = {mgr_kill_guest, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_pause_guest] = {mgr_pause_guest, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_resume_guest] = {mgr_resume_guest, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_rename_guest] = {mgr_rename_guest, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_get_guest] = {mgr_get_guest, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_list_guests] = {mgr_list_guests, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_delete_guest] = {mgr_delete_guest, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_wait_guest] = {mgr_wait_guest, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_watch_stats] = {mgr_watch_stats, NULL, mgr_stats_pull, mgr_stats_gone},
     [PB_METHOD_attach_guest] = {mgr_attach_guest, mgr_attach_half_close, mgr_reader_pull,
                                 mgr_reader_gone},
     [PB_METHOD_read_logs] = {mgr_read_logs, NULL, mgr_reader_pull, mgr_reader_gone},
     [PB_METHOD_import_image] = {mgr_import_image, mgr_import_half_close, NULL, mgr_import_gone},
     [PB_METHOD_list_images] = {mgr_list_images, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_watch_events] = {mgr_watch_events, NULL, mgr_watch_pull, mgr_watch_gone},
     [PB_METHOD_get_daemon] = {mgr_get_daemon, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_list_tenants] = {mgr_list_tenants, NULL, NULL, mgr_wait_gone},
 };

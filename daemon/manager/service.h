@@ -25,6 +25,10 @@ res_t mgr_waiter_add(struct list *waiters, struct pb_call *call, struct err *err
 struct pb_call *mgr_waiter_take(struct list *waiters);
 
 void mgr_wait_gone(struct pb_call *call);
+void mgr_watch_pull(struct pb_call *call);
+void mgr_watch_gone(struct pb_call *call);
+void mgr_stats_pull(struct pb_call *call);
+void mgr_stats_gone(struct pb_call *call);
 void mgr_reader_pull(struct pb_call *call);
 void mgr_reader_gone(struct pb_call *call);
 void mgr_attach_half_close(struct pb_call *call);

@@ -24,33 +24,28 @@ struct mgr_tenant *mgr_tenant_find(struct mgr *m, const char *name)
     return NULL;
 }
 
+res_code_t mgr_tenant_keep(struct mgr *m, const char *name, struct mgr_tenant **out,
+                           struct err *err)
+{
+    struct mgr_tenant *t = calloc(1, sizeof *t);
+    if (!t)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a tenant");
+    snprintf(t->name, sizeof t->name, "%s", name);
+    list_init(&t->start_queue);
+    list_init(&t->turn);
+    list_append(&m->tenants, &t->link);
+    *out = t;
+    return OK;
+}
+
 res_code_t mgr_tenants_configure(struct mgr *m, const struct mgr_tenant_config *configs,
                                  size_t count, struct err *err)
 {
-    struct list fresh;
-    list_init(&fresh);
-    for (size_t i = 0; i < count; i++) {
-        if (mgr_tenant_find(m, configs[i].name))
-            continue;
-        struct mgr_tenant *t = calloc(1, sizeof *t);
-        if (!t) {
-            while (!list_empty(&fresh)) {
-                t = list_entry(fresh.next, struct mgr_tenant, link);
-                list_remove(&t->link);
-                free(t);
-            }
-            return err_set(err, ERR_NO_MEMORY, "no memory for a tenant");
-        }
-        snprintf(t->name, sizeof t->name, "%s", configs[i].name);
-        list_init(&t->start_queue);
-        list_init(&t->turn);
-        list_append(&fresh, &t->link);
-    }
-    while (!list_empty(&fresh)) {
-        struct list *l = fresh.next;
-        list_remove(l);
-        list_append(&m->tenants, l);
-    }
+    struct mgr_tenant *t;
+    for (size_t i = 0; i < count;
+         i++) /* one too many is harmless: without a configuration it is nobody's */
+        if (!mgr_tenant_find(m, configs[i].name) && mgr_tenant_keep(m, configs[i].name, &t, err))
+            return FAIL;
     list_for_each(l, &m->tenants) list_entry(l, struct mgr_tenant, link)->config = NULL;
     for (size_t i = 0; i < count; i++)
         mgr_tenant_find(m, configs[i].name)->config = &configs[i];

@@ -65,6 +65,8 @@ struct mgr_tenant *mgr_tenant_of_uid(struct mgr *m, uint32_t uid);
 struct mgr_tenant *mgr_tenant_of_certificate(struct mgr *m, const char *name);
 /* NULL: none. */
 struct mgr_tenant *mgr_tenant_find(struct mgr *m, const char *name);
+/* One that is not configured, for what it left behind. Fails: ERR_NO_MEMORY. */
+res_t mgr_tenant_keep(struct mgr *m, const char *name, struct mgr_tenant **t, struct err *err);
 /* Whose call it is. */
 struct pb_call;
 struct mgr_tenant *mgr_caller(const struct pb_call *call);

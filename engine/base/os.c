@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +101,24 @@ res_code_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes,
         return err_set(err, ERR_NO_MEMORY, "thread %s: %s", name, strerror(rc));
     }
     return OK;
+}
+
+static void (*on_thread)(enum os_thread_kind kind);
+
+void os_on_thread(void (*fn)(enum os_thread_kind kind))
+{
+    on_thread = fn;
+}
+
+void os_thread_is(enum os_thread_kind kind)
+{
+    if (on_thread)
+        on_thread(kind);
+}
+
+int os_fstat(int fd, struct stat *st)
+{
+    return (int)syscall(SYS_fstat, fd, st); /* the kernel's struct stat of x86-64 is the C library's */
 }
 
 static uint64_t rotl(uint64_t x, int k)

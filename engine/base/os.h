@@ -24,6 +24,19 @@ res_t os_memfd(const char *name, size_t bytes, int *fd, struct err *err);
 res_t os_thread_start(pthread_t *t, const char *name, size_t stack_bytes, void *(*main)(void *), void *arg,
                       struct err *err);
 
+/* What a thread of the engine is for. Each says so before it does anything else, so that whoever owns the process can take away
+ * from it what it does not need. */
+enum os_thread_kind {
+    OS_THREAD_VCPU,   /* runs a guest's code */
+    OS_THREAD_HELPER, /* translator, ticker: works for guests, runs none of their code */
+};
+void os_thread_is(enum os_thread_kind kind);
+/* fn is called by each such thread, on it. Set once, before the first of them starts. */
+void os_on_thread(void (*fn)(enum os_thread_kind kind));
+/* fstat(2) and nothing else: the C library's makes a call that takes a path. 0, or -1 and errno. */
+struct stat;
+int os_fstat(int fd, struct stat *st);
+
 /* xoshiro256**: for tests, generators and sampling, never for secrets. */
 struct rng {
     uint64_t s[4];

@@ -78,6 +78,11 @@ void run_engine_free(struct run_engine *e)
     free(e);
 }
 
+void run_engine_counters(struct run_engine *e, uint64_t *values)
+{
+    prof_sum(e->prof, values);
+}
+
 void run_engine_stats(struct run_engine *e, struct run_stats *out)
 {
     uint64_t n[PROF_COUNTER_COUNT];

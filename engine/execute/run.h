@@ -57,6 +57,8 @@ res_t run_engine_new(const struct run_config *c, struct run_engine **e, struct e
 void run_engine_free(
     struct run_engine *e); /* joins the translator thread; no vcpu and no space may be left */
 void run_engine_stats(struct run_engine *e, struct run_stats *out);
+/* All counters of engine/profile, PROF_COUNTER_COUNT of them. */
+void run_engine_counters(struct run_engine *e, uint64_t *values);
 
 res_t run_vcpu_new(struct run_engine *e, struct run_vcpu **rv, struct err *err);
 void run_vcpu_free(struct run_vcpu *rv);

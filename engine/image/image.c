@@ -1,6 +1,7 @@
 /* image/image.c - superblock, inodes, content of an image. Nothing in it is believed. */
 #include "engine/image/image.h"
 
+#include "engine/base/os.h"
 #include "engine/image/format.h"
 #include "engine/image/reader.h"
 
@@ -105,7 +106,7 @@ static res_code_t read_super(struct img *img, struct err *err)
 res_code_t img_open(int fd, struct img **out, struct err *err)
 {
     struct stat st;
-    if (fstat(fd, &st) < 0)
+    if (os_fstat(fd, &st) < 0)
         return err_set_os(err, "image file");
     if (!S_ISREG(st.st_mode) || st.st_size < (off_t)BLOCK)
         return err_set(err, ERR_BAD_IMAGE, "not an EROFS image: %lld bytes", (long long)st.st_size);

@@ -484,6 +484,7 @@ void *lx_vcpu_main(void *arg)
     struct lx_vcpu *vc = arg;
     struct lx *lx = vc->lx;
     struct err err;
+    os_thread_is(OS_THREAD_VCPU);
     bool ready = !run_thread_init(&err);
     pthread_mutex_lock(&lx->lock);
     lx->active++;

@@ -35,6 +35,7 @@ static struct lx_tick *earliest(void)
 static void *ticker_main(void *arg)
 {
     (void)arg;
+    os_thread_is(OS_THREAD_HELPER);
     pthread_mutex_lock(&ticker.lock);
     while (!ticker.stop) {
         struct lx_tick *t = earliest();

@@ -1,6 +1,8 @@
 /* memory/pool.c - the process's part (windows, pagemap), the pool, the host calls. */
 #include "engine/memory/internal.h"
 
+#include "engine/base/os.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -231,7 +233,7 @@ uint64_t mem_pool_committed_bytes(struct mem_pool *p)
 uint64_t mem_pool_object_bytes(struct mem_pool *p)
 {
     struct stat st;
-    return fstat(p->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+    return os_fstat(p->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
 void mem_pool_stats(struct mem_pool *p, struct mem_stats *out)

@@ -40,6 +40,7 @@ static void *translator(void *arg)
 {
     struct xl *x = arg;
     bool lagging = false;
+    os_thread_is(OS_THREAD_HELPER);
     pthread_mutex_lock(&x->lock);
     for (;;) {
         wait_for_work(x, lagging);

@@ -6,11 +6,13 @@
 #include "engine/execute/run.h"
 #include "engine/linux/lx.h"
 #include "engine/memory/memory.h"
+#include "engine/profile/profile.h"
 #include "engine/snapshot/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -284,6 +286,22 @@ enum vm_state vm_state(const struct vm *vm)
     return vm->paused ? VM_PAUSED : VM_RUNNING;
 }
 
+/* The line that lx_trap makes, "NAME at pc 0x... (insn)[, address 0x...]", taken apart again. */
+static void find_fault(struct vm_end *e)
+{
+    unsigned long long pc, address = 0;
+    const char *at = strstr(e->text, " at pc 0x"), *open = at ? strchr(at, '(') : NULL;
+    const char *close = open ? strrchr(open, ')') : NULL;
+    if (!close || sscanf(at, " at pc 0x%llx", &pc) != 1)
+        return;
+    if (sscanf(close, "), address 0x%llx", &address) != 1)
+        address = 0;
+    e->fault = true;
+    e->pc = pc;
+    e->address = address;
+    snprintf(e->insn, sizeof e->insn, "%.*s", (int)(close - open) - 1, open + 1);
+}
+
 const struct vm_end *vm_end(const struct vm *vm)
 {
     static const enum vm_end_kind kinds[] = {
@@ -297,6 +315,7 @@ const struct vm_end *vm_end(const struct vm *vm)
     v->end.kind = kinds[end.kind];
     v->end.code = end.code;
     memcpy(v->end.text, end.text, sizeof v->end.text);
+    find_fault(&v->end);
     return &v->end;
 }
 
@@ -359,6 +378,21 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         .overlay_bytes = l.overlay_bytes,
         .processes = l.processes,
     };
+}
+
+size_t vm_counter_count(void)
+{
+    return PROF_COUNTER_COUNT;
+}
+
+const char *vm_counter_name(size_t i)
+{
+    return prof_counter_infos[i].name;
+}
+
+void vm_counters(struct vm *vm, uint64_t *values)
+{
+    run_engine_counters(vm->engine, values);
 }
 
 res_code_t vm_save(struct vm *vm, int page_fd, void **out, size_t *n, struct err *err)

@@ -67,6 +67,9 @@ struct vm_end {
     enum vm_end_kind kind;
     int code;
     char text[200]; /* one line for people, e.g. "SIGSEGV at pc 0x10456 (ld a0,0(a1)), address 0x0" */
+    bool fault;     /* a trap ended it: the next three say where */
+    uint64_t pc, address;
+    char insn[64];
 };
 
 /* Called from a guest thread. */
@@ -110,6 +113,10 @@ struct vm_stats {
     uint32_t processes;
 };
 void vm_stats(struct vm *vm, struct vm_stats *out);
+/* Every counter of the engine (engine/profile/counters.def): how many, the name of one, their values. */
+size_t vm_counter_count(void);
+const char *vm_counter_name(size_t i);
+void vm_counters(struct vm *vm, uint64_t *values);
 
 /* Snapshot of a paused instance: records to *out (malloced), pages appended to page_fd. */
 res_t vm_save(struct vm *vm, int page_fd, void **out, size_t *n, struct err *err);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # host_calls.sh BIN_DIR LIST ROOT PROGRAM... - no guest system call passes through to the host kernel.
 #
-# Runs vmd under strace, lets guests of its worker run a shell and every riscv64 PROGRAM in an image made of the folder
+# LIST is the table of daemon/worker. Runs vmd under strace, lets guests of its worker run a shell and every riscv64 PROGRAM in an image made of the folder
 # ROOT (with busybox in it), and then checks of every thread of every worker, from its first wait in the loop on: each host call stands in LIST, and no
 # name that a guest uses is an argument of one (but where console bytes cross the manager's socket).
 set -eu
@@ -51,22 +51,19 @@ wait $vmd 2>/dev/null || :
 vmd=
 
 awk -v marker=$marker '
-    FNR == NR { if ($1 !~ /^#/ && NF) allowed[$1] = 1; next }
+    FNR == NR { if (match($0, /^(RULE|REFUSE)\([a-z0-9_]+/)) { sub(/^[A-Z]+\(/, ""); sub(/,.*/, ""); allowed[$0] = 1 }; next }
     {
         pid = $1
         line = substr($0, index($0, $2))
         if (line ~ /^<\.\.\. /) { split(line, w, " "); call = w[2] } else { call = line; sub(/\(.*/, "", call) }
         if (call !~ /^[a-z0-9_]+$/) next
         if (call == "execve" && line ~ /vmd-worker"/) worker[pid] = 1
-        if (call ~ /^(clone|clone3|fork|vfork)$/ && match(line, /= [0-9]+$/)) {
-            child = substr(line, RSTART + 2)
-            if (worker[pid]) worker[child] = worker[pid] == 2 ? 2 : worker[pid]
-        }
+        # a thread of a worker tells its name; clone returns its number in another namespace
+        if (call == "prctl" && line ~ /PR_SET_NAME, "(vcpu [0-9]*|translator|ticker)"/) worker[pid] = 2
         if (!worker[pid]) next
         if (call ~ /^epoll_p?wait/) { if (worker[pid] != 2) workers++; worker[pid] = 2 }
         if (worker[pid] != 2) next
         seen[call]++
-        if (call == "newfstatat" && line !~ /newfstatat\([0-9]+, "",/ && line !~ /^<\.\.\. /) { print "a path: " line; bad = 1 }
         if (!(call in allowed) && !(call in told)) { told[call] = 1; print "not on the list: " line; bad = 1 }
         if (index(line, marker) && call !~ /^(sendmsg|recvmsg|writev|readv|read|write)$/) {
             print "a name of the guest in a host call: " substr(line, 1, 300); bad = 1

@@ -19,10 +19,10 @@ static uint8_t byte_at(uint64_t i)
 
 static void put(struct mgr_console *c, unsigned stream, size_t n)
 {
-    static uint8_t bytes[MGR_CONSOLE_KEPT / 2];
+    static uint8_t bytes[MGR_CONSOLE_PUT_MAX];
     for (size_t i = 0; i < n; i++)
-        bytes[i] = byte_at(c->seq + i);
-    assert_true(mgr_console_put(c, stream, bytes, n));
+        bytes[i] = byte_at(mgr_console_seq(c) + i);
+    assert_true(mgr_console_put(c, stream, bytes, n, 1));
 }
 
 /* Everything a reader gets is right and at its place; returns bytes got, adds to *dropped. */
@@ -30,10 +30,9 @@ static uint64_t read_some(struct mgr_console *c, struct mgr_cursor *at, size_t m
                           uint64_t *dropped)
 {
     static uint8_t bytes[65536];
-    unsigned stream;
-    uint64_t lost;
-    size_t n = mgr_console_get(c, at, &stream, &lost, bytes, MIN(most, sizeof bytes));
-    *dropped += lost;
+    struct mgr_piece piece;
+    size_t n = mgr_console_get(c, at, &piece, bytes, MIN(most, sizeof bytes));
+    *dropped += piece.dropped;
     for (size_t i = 0; i < n; i++)
         assert_int_equal(bytes[i], byte_at(at->seq - n + i));
     return n;
@@ -42,44 +41,45 @@ static uint64_t read_some(struct mgr_console *c, struct mgr_cursor *at, size_t m
 static void a_reader_gets_both_streams_in_order(void **state)
 {
     (void)state;
-    struct mgr_console c = {0};
+    struct mgr_console c;
+    assert_int_equal(mgr_console_init(&c, MGR_CONSOLE_KEPT, NULL, NULL), OK);
     struct mgr_cursor at = mgr_console_begin();
-    unsigned stream;
-    uint64_t lost;
+    struct mgr_piece piece;
     char text[32];
-    assert_int_equal(mgr_console_get(&c, &at, &stream, &lost, text, sizeof text), 0);
-    assert_true(mgr_console_put(&c, 1, "ab", 2) && mgr_console_put(&c, 1, "c", 1) &&
-                mgr_console_put(&c, 2, "d", 1));
-    assert_int_equal(mgr_console_get(&c, &at, &stream, &lost, text, sizeof text), 3);
+    assert_int_equal(mgr_console_get(&c, &at, &piece, text, sizeof text), 0);
+    assert_true(mgr_console_put(&c, 1, "ab", 2, 1) && mgr_console_put(&c, 1, "c", 1, 1) &&
+                mgr_console_put(&c, 2, "d", 1, 1));
+    assert_int_equal(mgr_console_get(&c, &at, &piece, text, sizeof text), 3);
     assert_memory_equal(text, "abc", 3);
-    assert_int_equal(stream, 1);
-    assert_int_equal(mgr_console_get(&c, &at, &stream, &lost, text, sizeof text), 1);
-    assert_int_equal(stream, 2);
-    assert_int_equal(mgr_console_get(&c, &at, &stream, &lost, text, sizeof text), 0);
-    assert_true(mgr_console_put(&c, 2, "e", 1)); /* the record grows behind the reader */
-    assert_int_equal(mgr_console_get(&c, &at, &stream, &lost, text, sizeof text), 1);
+    assert_int_equal(piece.stream, 1);
+    assert_int_equal(mgr_console_get(&c, &at, &piece, text, sizeof text), 1);
+    assert_int_equal(piece.stream, 2);
+    assert_int_equal(mgr_console_get(&c, &at, &piece, text, sizeof text), 0);
+    assert_true(mgr_console_put(&c, 2, "e", 1, 1)); /* the record grows behind the reader */
+    assert_int_equal(mgr_console_get(&c, &at, &piece, text, sizeof text), 1);
     assert_int_equal(text[0], 'e');
     struct mgr_cursor now = mgr_console_newest(&c);
     assert_int_equal(mgr_console_behind(&c, &now), 0);
-    assert_true(mgr_console_put(&c, 2, "f", 1));
-    assert_int_equal(mgr_console_get(&c, &now, &stream, &lost, text, sizeof text), 1);
+    assert_true(mgr_console_put(&c, 2, "f", 1, 1));
+    assert_int_equal(mgr_console_get(&c, &now, &piece, text, sizeof text), 1);
     assert_int_equal(text[0], 'f');
-    mgr_console_fini(&c);
+    mgr_console_fini(&c, true);
 }
 
 static void a_reader_left_behind_learns_what_it_lost_and_the_last_256_kib_are_kept(void **state)
 {
     (void)state;
-    struct mgr_console c = {0};
+    struct mgr_console c;
+    assert_int_equal(mgr_console_init(&c, MGR_CONSOLE_KEPT, NULL, NULL), OK);
     struct mgr_cursor at = mgr_console_begin();
     uint64_t lost = 0, got = 0, n;
     for (int i = 0; i < 3000; i++)
         put(&c, 1 + (unsigned)(i % 7 == 0), 1000);
     while ((n = read_some(&c, &at, 7777, &lost)))
         got += n;
-    assert_int_equal(got + lost, c.seq);
+    assert_int_equal(got + lost, mgr_console_seq(&c));
     assert_true(got >= MGR_CONSOLE_KEPT);
-    mgr_console_fini(&c);
+    mgr_console_fini(&c, true);
 }
 
 static void random_readers_see_every_byte_once_or_counted(void **state)
@@ -87,7 +87,8 @@ static void random_readers_see_every_byte_once_or_counted(void **state)
     (void)state;
     struct rng r;
     rng_seed(&r, 3);
-    struct mgr_console c = {0};
+    struct mgr_console c;
+    assert_int_equal(mgr_console_init(&c, MGR_CONSOLE_KEPT, NULL, NULL), OK);
     struct mgr_cursor at[5];
     uint64_t got[5] = {0}, lost[5] = {0};
     for (int i = 0; i < 5; i++)
@@ -97,15 +98,15 @@ static void random_readers_see_every_byte_once_or_counted(void **state)
         for (unsigned i = 0; i < 5; i++) /* from eager to lazy */
             if (rng_below(&r, 1u << (3 * i)) == 0)
                 got[i] += read_some(&c, &at[i], 1 + rng_below(&r, 40000), &lost[i]);
-        assert_true(c.head - c.tail <= MGR_CONSOLE_BYTES);
+        assert_true(c.book->head - c.book->tail <= c.ring_bytes);
     }
     for (int i = 0; i < 5; i++) {
         for (uint64_t n; (n = read_some(&c, &at[i], 32768, &lost[i]));)
             got[i] += n;
-        assert_int_equal(got[i] + lost[i], c.seq);
+        assert_int_equal(got[i] + lost[i], mgr_console_seq(&c));
     }
     assert_true(lost[4] > 0);
-    mgr_console_fini(&c);
+    mgr_console_fini(&c, true);
 }
 
 /* Rule (3): what credit was charged for is never less than the room used. */
@@ -114,15 +115,16 @@ static void a_record_costs_at_most_its_bytes_and_a_head(void **state)
     (void)state;
     struct rng r;
     rng_seed(&r, 5);
-    struct mgr_console c = {0};
+    struct mgr_console c;
+    assert_int_equal(mgr_console_init(&c, MGR_CONSOLE_KEPT, NULL, NULL), OK);
     uint64_t charged = 0;
     for (int i = 0; i < 100000; i++) {
         size_t n = 1 + rng_below(&r, 3);
         put(&c, 1 + (unsigned)rng_below(&r, 2), n);
         charged += n + MGR_CONSOLE_HEAD;
-        assert_true(c.head <= charged);
+        assert_true(c.book->head <= charged);
     }
-    mgr_console_fini(&c);
+    mgr_console_fini(&c, true);
 }
 
 int main(void)
