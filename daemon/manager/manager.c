@@ -1,5 +1,6 @@
 #include "daemon/manager/manager.h"
 #include "daemon/manager/conn.h"
+#include "daemon/manager/doctor.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
 #include "daemon/manager/tenant.h"
@@ -190,6 +191,7 @@ void mgr_fini(struct mgr *m)
     uv_loop_close(m->loop);
     mgr_images_fini(m);
     mgr_tenants_fini(m);
+    mgr_layers_fini(m);
     buf_fini(&m->scratch);
     close_fd(&m->lock_fd);
 }

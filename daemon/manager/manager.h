@@ -31,6 +31,7 @@ struct mgr_options {
     size_t tenant_count;
 };
 
+struct cf_report;
 struct mgr_tenant_config;
 struct mgr_guest;
 struct mgr_image;
@@ -62,6 +63,7 @@ struct mgr {
     unsigned worker_count;
     unsigned early_deaths; /* of workers in a row, before they said hello */
     uv_timer_t respawn_timer;
+    struct cf_report *layers; /* as the last worker that said hello is confined; NULL: none yet (doctor.h) */
 
     /* tenants */
     struct list tenants;

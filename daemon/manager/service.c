@@ -304,4 +304,5 @@ const struct pb_handler mgr_handlers[PB_METHOD_COUNT] = {
     [PB_METHOD_import_image] = {mgr_import_image, mgr_import_half_close, NULL, mgr_import_gone},
     [PB_METHOD_list_images] = {mgr_list_images, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_get_daemon] = {mgr_get_daemon, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_doctor] = {mgr_doctor, NULL, NULL, mgr_wait_gone},
 };

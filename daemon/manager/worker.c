@@ -1,5 +1,6 @@
 #include "daemon/manager/worker.h"
 #include "daemon/manager/child.h"
+#include "daemon/manager/doctor.h"
 #include "daemon/manager/guest.h"
 #include "engine/base/log.h"
 #include "proto/channel.h"
@@ -65,6 +66,7 @@ static res_code_t hear_hello(struct mgr_worker *w, const PbWorkerHello *hello, s
                        hello->version);
     w->ready = true;
     m->early_deaths = 0;
+    mgr_layers_heard(m, hello);
     while (!list_empty(&m->start_queue) && w->guest_count < MGR_WORKER_GUESTS) {
         struct mgr_guest *g = list_entry(m->start_queue.next, struct mgr_guest, at_worker);
         list_remove(&g->at_worker);
