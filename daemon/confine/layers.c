@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NOBODY 65534
@@ -47,6 +48,7 @@ static void say_missing(struct cf_report *r, enum cf_layer layer, const char *wh
 void cf_begin(struct cf_report *r, const char *word, unsigned first_fd)
 {
     *r = (struct cf_report){0};
+    tzset(); /* the C library reads a file for the first time of day that is printed */
     for (unsigned i = 0; i < CF_LAYER_COUNT; i++)
         say_missing(r, (enum cf_layer)i, "not tried");
     if (word && *word == '-') {

@@ -80,16 +80,26 @@ _Noreturn static void be_child(struct child *c)
     _exit(127);
 }
 
+/* Root's child needs no user namespace for the other; it becomes somebody else first and takes one then (layers.c). */
 static pid_t start(struct child *c, int *pidfd)
 {
-    /* Root's child becomes somebody else first and then takes a user namespace (layers.c). */
-    unsigned long pid_ns = CLONE_NEWPID, both = CLONE_NEWPID | CLONE_NEWUSER;
-    static char word[32];
-    snprintf(word, sizeof word, geteuid() ? "up" : "p");
-    c->word = word;
-    pid_t pid = fork_into(geteuid() ? both : pid_ns, pidfd);
+    static const struct {
+        unsigned long flags;
+        const char *word;
+        bool root;
+    } ways[] = {{CLONE_NEWPID, "p", true}, {CLONE_NEWPID | CLONE_NEWUSER, "up", false}};
+    static char why[32];
+    pid_t pid = -1;
+    errno = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(ways) && pid < 0 && errno != EAGAIN && errno != ENOMEM;
+         i++) {
+        c->word = ways[i].word;
+        if (!ways[i].root || geteuid() == 0)
+            pid = fork_into(ways[i].flags, pidfd);
+    }
     if (pid < 0 && errno != EAGAIN && errno != ENOMEM) {
-        snprintf(word, sizeof word, "-%d", errno);
+        snprintf(why, sizeof why, "-%d", errno);
+        c->word = why;
         pid = fork_into(0, pidfd);
     }
     if (pid == 0)

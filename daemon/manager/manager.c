@@ -1,6 +1,7 @@
 #include "daemon/manager/manager.h"
 #include "daemon/manager/conn.h"
 #include "daemon/manager/event.h"
+#include "daemon/manager/doctor.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
 #include "daemon/manager/journal.h"
@@ -221,6 +222,7 @@ void mgr_fini(struct mgr *m)
     mgr_events_fini(m);
     mgr_tenants_fini(m);
     mgr_timers_fini(&m->timers);
+    mgr_layers_fini(m);
     buf_fini(&m->scratch);
     close_fd(&m->lock_fd);
 }

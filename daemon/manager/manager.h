@@ -38,6 +38,7 @@ struct mgr_options {
     size_t tenant_count;
 };
 
+struct cf_report;
 struct mgr_tenant_config;
 struct mgr_journal;
 struct mgr_events;
@@ -76,6 +77,7 @@ struct mgr {
     uint64_t next_worker;    /* number of the next */
     unsigned early_deaths;   /* of workers in a row, before they said hello */
     uv_timer_t respawn_timer;
+    struct cf_report *layers; /* as the last worker that said hello is confined; NULL: none yet (doctor.h) */
 
     /* tenants */
     struct list tenants;

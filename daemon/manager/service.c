@@ -352,4 +352,5 @@ const struct pb_handler mgr_handlers[PB_METHOD_COUNT] = {
     [PB_METHOD_watch_events] = {mgr_watch_events, NULL, mgr_watch_pull, mgr_watch_gone},
     [PB_METHOD_get_daemon] = {mgr_get_daemon, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_list_tenants] = {mgr_list_tenants, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_doctor] = {mgr_doctor, NULL, NULL, mgr_wait_gone},
 };

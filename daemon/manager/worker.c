@@ -1,6 +1,7 @@
 #include "daemon/manager/worker.h"
 #include "daemon/manager/child.h"
 #include "daemon/manager/event.h"
+#include "daemon/manager/doctor.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/journal.h"
 #include "daemon/manager/worker_int.h"
@@ -102,6 +103,7 @@ static res_code_t hear_hello(struct mgr_worker *w, const PbWorkerHello *hello, s
     else
         m->coming_count--;
     m->early_deaths = 0;
+    mgr_layers_heard(m, hello);
     set_up(w);
     if (w->adopted)
         compare_guests(w, hello);

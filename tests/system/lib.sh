@@ -17,7 +17,7 @@ fail() {
 
 # start_daemon [FLAGS...]: with the stub worker unless VMD_WORKER says otherwise.
 start_daemon() {
-    "$bin/vmd" --socket "$VMD_SOCKET" --state "$dir/state" --worker "${VMD_WORKER:-$stub}" --stop-grace 300 "$@" \
+    ${VMD_AS:-} "$bin/vmd" --socket "$VMD_SOCKET" --state "$dir/state" --worker "${VMD_WORKER:-$stub}" --stop-grace 300 "$@" \
         2>>"$dir/log" &
     daemon=$!
     for _ in $(seq 200); do
