@@ -139,6 +139,7 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
 {
     *m = (struct mgr){
         .opt = opt, .loop = uv_default_loop(), .lock_fd = -1, .start_time_ns = mgr_wall_ns()};
+    list_init(&m->listeners);
     list_init(&m->conns);
     list_init(&m->dirty_conns);
     list_init(&m->guests);
@@ -188,6 +189,7 @@ void mgr_fini(struct mgr *m)
     uv_walk(m->loop, close_handle, NULL);
     uv_run(m->loop, UV_RUN_DEFAULT);
     uv_loop_close(m->loop);
+    mgr_conns_fini(m);
     mgr_images_fini(m);
     mgr_tenants_fini(m);
     buf_fini(&m->scratch);

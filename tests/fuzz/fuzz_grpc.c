@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         feed_connection(p + 1, n - 1, p[0] % 5 == 1);
         break;
     case 2:
-        unpack(pb_methods[p[1] % PB_METHOD_COUNT].request, p + 2, n - 2);
+        unpack(pb_methods[p[1] % PB_METHOD_ALL_COUNT].request, p + 2, n - 2);
         break;
     case 3:
         feed_child(&pb_from_worker__descriptor, p + 1, n - 1);
