@@ -175,15 +175,20 @@ struct inherited {
     bool used[64], unix_socket;
 };
 
+/* AF_UNIX, AF_INET, ...; -1: not a socket: whoever promised one was wrong, and it may be anything of ours by now. */
+static int family_of(int fd)
+{
+    struct sockaddr_storage sa;
+    socklen_t n = sizeof sa;
+    return getsockname(fd, (struct sockaddr *)&sa, &n) ? -1 : sa.ss_family;
+}
+
 /* Which of systemd's sockets is of this family and not in use; -1: none. */
 static int inherited(struct inherited *in, bool unix_socket)
 {
     for (unsigned i = 0; i < in->count && i < ARRAY_LEN(in->used); i++) {
-        struct sockaddr_storage sa;
-        socklen_t n = sizeof sa;
-        int fd = MGR_SD_FIRST_FD + (int)i;
-        if (in->used[i] || getsockname(fd, (struct sockaddr *)&sa, &n) ||
-            (sa.ss_family == AF_UNIX) != unix_socket)
+        int fd = MGR_SD_FIRST_FD + (int)i, family = in->used[i] ? -1 : family_of(fd);
+        if (family < 0 || (family == AF_UNIX) != unix_socket)
             continue;
         in->used[i] = true;
         return fd;
@@ -195,8 +200,10 @@ static void close_unused(struct inherited *in)
 {
     for (unsigned i = 0; i < in->count && i < ARRAY_LEN(in->used); i++)
         if (!in->used[i]) {
+            int fd = MGR_SD_FIRST_FD + (int)i;
             log_warn("socket %u from systemd fits no listener of the configuration", i);
-            close(MGR_SD_FIRST_FD + (int)i);
+            if (family_of(fd) >= 0)
+                close(fd);
         }
 }
 
