@@ -18,6 +18,7 @@ struct call {
     int32_t stream;
     /* requests */
     struct pb_splitter in;
+    size_t held;       /* bytes in `in`, as counted in conn->held */
     size_t unconsumed; /* bytes of the stream's window not given back yet */
     size_t header_bytes;
     unsigned messages;
@@ -49,6 +50,7 @@ struct pb_conn {
     void *ctx;
     struct list calls;
     unsigned call_count;
+    size_t held;        /* bytes of requests that wait for their rest, or for their handler */
     struct arena arena; /* of the message being delivered */
     bool arena_busy;    /* a handler is looking into it */
     bool draining;

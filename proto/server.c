@@ -114,6 +114,14 @@ static void give_back_window(struct call *c)
     }
 }
 
+/* Keep count of what waits in c->in. */
+static void count_held(struct call *c)
+{
+    size_t left = c->finished ? 0 : pb_splitter_left(&c->in);
+    c->conn->held += left - c->held;
+    c->held = left;
+}
+
 /* What trailers carry, beside the number. Without memory for it the number must do. */
 static void explain(struct call *c, const struct err *err)
 {
@@ -136,6 +144,7 @@ static void finish(struct call *c, const struct err *err)
 {
     ASSERT(!c->finished);
     c->finished = true;
+    count_held(c);
     c->status = err ? err_grpc(err->code) : 0;
     if (err)
         explain(c, err);
@@ -229,6 +238,7 @@ static void deliver(struct call *c)
             break;
     }
     c->delivering = false;
+    count_held(c);
     if (c->finished || c->paused)
         return;
     give_back_window(c);
@@ -271,11 +281,17 @@ static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream, const uin
         pb_call_fail(c, &err);
         return 0;
     }
-    if (pb_splitter_put(&c->in, p, n, &err)) {
+    if (pb_splitter_put(&c->in, p, n, &err) || pb_splitter_check(&c->in, &err)) {
         pb_call_fail(c, &err);
         return 0;
     }
     deliver(c);
+    if (!c->finished && c->conn->held > PB_HELD_BYTES_MAX && c->held < c->conn->held) {
+        err_set(&err, ERR_LIMIT, "%u bytes of unfinished requests in one connection",
+                PB_HELD_BYTES_MAX);
+        err_explain(&err, "REQUESTS_UNFINISHED", NULL, NULL, "finish one call's request first");
+        pb_call_fail(c, &err);
+    }
     return 0;
 }
 
@@ -425,6 +441,7 @@ static void free_call(struct call *c)
 {
     abandon(c);
     c->finished = true;
+    count_held(c);
     list_remove(&c->link);
     c->conn->call_count--;
     pb_limits_call_ended(c->conn);

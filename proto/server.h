@@ -7,8 +7,8 @@
  * belongs to its connection. Handlers are told of requests; they answer at once or later.
  *
  * Rules:
- *  (1) Nothing grows without bound. Received: one message of at most request_bytes_max per call and one
- *      HTTP/2 window. To be sent: what a handler gave with pb_call_send; a stream's handler gives at most one
+ *  (1) Nothing grows without bound. Received: one message of at most request_bytes_max per call,
+ *      PB_HELD_BYTES_MAX of all calls' that are not whole, and one HTTP/2 window. To be sent: what a handler gave with pb_call_send; a stream's handler gives at most one
  *      message per pull(), and pull() comes only when the peer's window has room.
  *  (2) A call that its handler finished (pb_call_finish, pb_call_reply) is dead for the handler. A call that
  *      ends any other way (cancelled, deadline, connection lost, protocol error) gets one gone().
@@ -31,6 +31,9 @@
 
 #define PB_STREAMS_MAX 128         /* concurrent calls of one connection */
 #define PB_HEADER_LIST_BYTES 16384 /* of one request */
+#define PB_HELD_BYTES_MAX \
+    (4u                   \
+     << 20) /* of requests that are not whole yet, in one connection; one call may always have its own */
 #define PB_HEADER_TABLE_BYTES 1024 /* what a peer may let us remember of its headers */
 /* Streams a peer resets, and other frames without a call's data (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA): so many at
  * once, so many per second. The latter are counted from our last response, because clients probe the line while data flows. */
