@@ -30,6 +30,11 @@ res_t pb_splitter_put(struct pb_splitter *s, const void *p, size_t n, struct err
     return OK;
 }
 
+static struct cursor rest_of(const struct pb_splitter *s)
+{
+    return s->in.data ? cursor_over(s->in.data + s->at, pb_splitter_left(s)) : cursor_over("", 0);
+}
+
 /* Read a message's head; *whole: all of it is here. */
 static res_code_t take_head(const struct pb_splitter *s, struct cursor *c, uint32_t *length,
                             bool *whole, struct err *err)
@@ -57,7 +62,7 @@ static res_code_t take_head(const struct pb_splitter *s, struct cursor *c, uint3
 
 res_t pb_splitter_check(const struct pb_splitter *s, struct err *err)
 {
-    struct cursor c = cursor_over(s->in.data + s->at, pb_splitter_left(s));
+    struct cursor c = rest_of(s);
     uint32_t length;
     bool whole;
     return take_head(s, &c, &length, &whole, err);
@@ -66,7 +71,7 @@ res_t pb_splitter_check(const struct pb_splitter *s, struct err *err)
 res_t pb_splitter_next(struct pb_splitter *s, bool *got, const uint8_t **p, size_t *n,
                        struct err *err)
 {
-    struct cursor c = cursor_over(s->in.data + s->at, pb_splitter_left(s));
+    struct cursor c = rest_of(s);
     uint32_t length;
     bool whole;
     *got = false;
