@@ -38,7 +38,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
                    const unsigned char *in, unsigned in_n, void *arg)
 {
     (void)ssl, (void)arg;
-    for (unsigned at = 0; at + 1 + in[at] <= in_n; at += 1u + in[at])
+    for (unsigned at = 0; at < in_n && at + 1 + in[at] <= in_n; at += 1u + in[at])
         if (in[at] == 2 && !memcmp(in + at + 1, "h2", 2)) {
             *out = in + at + 1;
             *out_n = 2;

@@ -46,7 +46,7 @@ static void messages_come_out_whole_however_the_bytes_are_cut(void **state)
         struct pb_splitter s;
         pb_splitter_init(&s, (enum pb_framing)framing, 5000);
         for (size_t at = 0; at < wire.len;) {
-            size_t n = MIN(wire.len - at, 1 + rng_below(&r, 700));
+            size_t most = 1 + rng_below(&r, 700), n = MIN(wire.len - at, most);
             assert_int_equal(pb_splitter_put(&s, wire.data + at, n, NULL), OK);
             at += n;
             for (;;) {
