@@ -5,13 +5,18 @@
 #include "engine/base/os.h"
 #include "proto/server.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define SEND_BYTES (64 * 1024) /* asked from a connection at a time */
 #define SENDS_MAX 16           /* for one connection before the others get their turn */
 #define UNWELCOME_MAX 64       /* connections that are told why they may not stay, at a time */
+#define COMPLAINTS_MAX 20      /* lines about clients in the log, per second */
+#define TRIM_CLOSED 1024       /* connections that ended, before memory goes back to the host */
+#define DESCRIPTORS_KEPT 512   /* for workers, images and files */
 
 /* What all connections share. */
 struct mgr_door {
@@ -19,6 +24,10 @@ struct mgr_door {
     struct buf plain; /* what TLS made of the bytes that came; used up before the next read */
     struct buf wire;  /* what it made of those to send */
     unsigned unwelcome;
+    unsigned connections_max;
+    unsigned closed_count; /* since memory was last given back */
+    uint64_t complaints_since_ns;
+    unsigned complaints;
 };
 
 /* Bytes that the socket did not take. */
@@ -62,6 +71,21 @@ static const struct mgr_conn_limits defaults = {
 };
 #define LIMIT_OF(m, name) ((m)->opt->conn_limits.name ? (m)->opt->conn_limits.name : defaults.name)
 
+/* A line about a client, unless clients have filled the log enough for now. */
+static void complain(struct mgr *m, const char *text)
+{
+    struct mgr_door *d = m->door;
+    uint64_t now = os_now_ns();
+    if (now - d->complaints_since_ns > 1000000000) {
+        if (d->complaints > COMPLAINTS_MAX)
+            log_warn("client: %u more lines like these", d->complaints - COMPLAINTS_MAX);
+        d->complaints_since_ns = now;
+        d->complaints = 0;
+    }
+    if (d->complaints++ < COMPLAINTS_MAX)
+        log_info("client: %s", text);
+}
+
 /* ---- the end of a connection ---- */
 
 static void free_unsent(struct unsent *u)
@@ -74,10 +98,16 @@ static void free_unsent(struct unsent *u)
 static void on_closed(uv_handle_t *h)
 {
     struct conn *c = h->data;
+    struct mgr_door *d = c->m->door;
     if (--c->handles)
         return;
     free_unsent(c->unsent);
     free(c);
+    if (++d->closed_count >=
+        TRIM_CLOSED) { /* a crowd has left; what it took lies in small pieces */
+        d->closed_count = 0;
+        malloc_trim(0);
+    }
 }
 
 static void close_conn(struct conn *c)
@@ -163,7 +193,7 @@ static bool flush_conn(struct conn *c)
         if (c->unsent || c->closing)
             return false;
         if (collect(c, &b, &err)) {
-            log_warn("client: %s", err.text);
+            complain(c->m, err.text);
             close_conn(c);
             return false;
         }
@@ -205,10 +235,10 @@ static void on_timer(uv_timer_t *t)
     struct conn *c = t->data;
     c->timer_ns = UINT64_MAX;
     if (!c->h2) {
-        log_info("client: no TLS handshake within %u ms", LIMIT_OF(c->m, handshake_ms));
+        complain(c->m, "the TLS handshake takes too long");
         close_conn(c);
     } else if (!pb_conn_expire(c->h2, os_now_ns())) {
-        log_info("client: nobody there, or too slow; closed");
+        complain(c->m, "nobody there, or too slow; closed");
         close_conn(c);
     } else {
         set_timer(c, pb_conn_deadline(c->h2));
@@ -247,7 +277,7 @@ static res_code_t begin(struct conn *c, struct mgr_tenant *tenant, struct err *w
         err_explain(why, "TOO_MANY_CONNECTIONS", "tenant", tenant->name,
                     "close some, or raise tenant_connections in the daemon's configuration");
         tenant = NULL;
-    } else if (tenant && m->conn_count > LIMIT_OF(m, connections)) {
+    } else if (tenant && m->conn_count > m->door->connections_max) {
         err_set(why, ERR_LIMIT, "the daemon has %u connections", m->conn_count - 1);
         err_explain(why, "TOO_MANY_CONNECTIONS", "daemon", "vmd",
                     "try again later, or raise connections in the daemon's configuration");
@@ -263,7 +293,7 @@ static res_code_t begin(struct conn *c, struct mgr_tenant *tenant, struct err *w
         tenant->conn_count++;
         return OK;
     }
-    log_warn("client: %s", why->text);
+    complain(m, why->text);
     c->unwelcome = true;
     m->door->unwelcome++;
     return pb_conn_refuse(c->h2, why, err);
@@ -347,7 +377,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
         close_conn(c);
     } else if (n > 0 && receive(c, buf->base, (size_t)n, &err)) {
         if (err.code != ERR_UNAVAILABLE)
-            log_info("client: %s", err.text);
+            complain(c->m, err.text);
         c->failed = true; /* after its GOAWAY or alert went out */
         uv_read_stop(s);
         mark_dirty(c);
@@ -359,8 +389,8 @@ static res_code_t accept_conn(struct conn *c, struct mgr_listener *l, struct err
     int rc = uv_accept(&l->io.stream, &c->io.stream);
     if (rc)
         return err_set(err, ERR_OS, "accept: %s", uv_strerror(rc));
-    if (c->m->conn_count > LIMIT_OF(c->m, connections) + UNWELCOME_MAX)
-        return err_set(err, ERR_LIMIT, "more than %u connections", LIMIT_OF(c->m, connections));
+    if (c->m->conn_count > c->m->door->connections_max + UNWELCOME_MAX)
+        return err_set(err, ERR_LIMIT, "more than %u connections", c->m->door->connections_max);
     if (l->tls) {
         uv_tcp_nodelay(&c->io.tcp, 1);
         if (pb_tls_new(l->tls, NULL, &c->tls, err))
@@ -379,7 +409,7 @@ void mgr_on_connection(uv_stream_t *listener, int status)
     struct mgr *m = l->m;
     struct err err;
     if (status < 0) {
-        log_warn("accept: %s", uv_strerror(status));
+        complain(m, uv_strerror(status));
         return;
     }
     struct conn *c = calloc(1, sizeof *c);
@@ -399,7 +429,7 @@ void mgr_on_connection(uv_stream_t *listener, int status)
     list_append(&m->conns, &c->link);
     m->conn_count++;
     if (accept_conn(c, l, &err)) {
-        log_warn("client: %s", err.text);
+        complain(c->m, err.text);
         close_conn(c);
         return;
     }
@@ -408,12 +438,27 @@ void mgr_on_connection(uv_stream_t *listener, int status)
 
 /* ---- all of them ---- */
 
+/* As many as are configured, and as the host allows. */
+static unsigned connections_max(const struct mgr *m)
+{
+    unsigned wanted = LIMIT_OF(m, connections);
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= wanted + (rlim_t)DESCRIPTORS_KEPT)
+        return wanted;
+    unsigned may = r.rlim_cur > 2 * DESCRIPTORS_KEPT ? (unsigned)r.rlim_cur - DESCRIPTORS_KEPT
+                                                     : (unsigned)r.rlim_cur / 2;
+    log_info("%u connections at most: this process may have only %u descriptors", may,
+             (unsigned)r.rlim_cur);
+    return may;
+}
+
 void mgr_conns_init(struct mgr *m)
 {
     const uint64_t ms = 1000000;
     struct mgr_door *d = m->door = calloc(1, sizeof *d);
     ASSERT(d); /* the daemon begins: nothing is lost */
     pb_health_init(&m->health, true);
+    d->connections_max = connections_max(m);
     d->local = (struct pb_conn_ops){
         .handlers = mgr_handlers,
         .wake = mark_dirty,

@@ -1,14 +1,16 @@
 /*
- * rpc_idle SOCKET CONNECTIONS CALLS_PER_SECOND SECONDS - many clients that only stay, and a few that work.
+ * rpc_idle SOCKET CONNECTIONS CALLS_PER_SECOND SECONDS [GUEST] - many clients that only stay, and a few that work.
  *
  * Each of CONNECTIONS makes one call (as a client does that looks and stays), then says nothing; WORKERS more connections make
  * CALLS_PER_SECOND unary calls (GetDaemon), evenly in time, for SECONDS. Prints what a connection costs the daemon (growth of its Pss), failures, and
- * how long calls took, from when each was due. Fails if any call failed or any connection was lost.
+ * how long calls took, from when each was due. With GUEST each connection attaches to its console instead, and never reads. Fails if any
+ * call failed or any connection was lost.
  */
 #include "engine/base/base.h"
 #include "engine/base/os.h"
 #include "proto/client.h"
 #include "proto/daemon.pb-c.h"
+#include "proto/guest.pb-c.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -43,7 +45,8 @@ static _Noreturn void die(const char *what, const char *why)
 static void on_message(void *ctx, const ProtobufCMessage *m)
 {
     (void)ctx;
-    daemon_pid = ((const PbDaemon *)m)->pid;
+    if (m->descriptor == &pb_daemon__descriptor)
+        daemon_pid = ((const PbDaemon *)m)->pid;
 }
 
 static void on_done(void *ctx, const struct err *err)
@@ -94,6 +97,23 @@ static void begin(struct client *c, uint64_t due_ns)
         die("call", err.text);
     pb_rpc_send(rpc, &req.base);
     pb_rpc_half_close(rpc);
+    flush(c);
+}
+
+/* Attach to a guest's console and look away. */
+static void attach(struct client *c, char *guest)
+{
+    static const struct pb_rpc_ops ops = {on_message, on_done};
+    PbAttachOpen open = PB_ATTACH_OPEN__INIT;
+    PbAttachRequest req = PB_ATTACH_REQUEST__INIT;
+    struct pb_rpc *rpc;
+    struct err err;
+    open.name = guest;
+    req.kind_case = PB_ATTACH_REQUEST__KIND_OPEN;
+    req.open = &open;
+    if (pb_rpc_start(c->h2, PB_METHOD_attach_guest, &ops, c, 0, &rpc, &err))
+        die("attach", err.text);
+    pb_rpc_send(rpc, &req.base);
     flush(c);
 }
 
@@ -182,8 +202,8 @@ static size_t lost(struct client *idle, size_t n)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5)
-        die("usage", "rpc_idle SOCKET CONNECTIONS CALLS_PER_SECOND SECONDS");
+    if (argc != 5 && argc != 6)
+        die("usage", "rpc_idle SOCKET CONNECTIONS CALLS_PER_SECOND SECONDS [GUEST]");
     size_t n = (size_t)atol(argv[2]);
     unsigned per_second = (unsigned)atoi(argv[3]), seconds = (unsigned)atoi(argv[4]);
     struct rlimit r;
@@ -204,12 +224,18 @@ int main(int argc, char **argv)
     long before = pss_kib();
     for (size_t i = 0; i < n; i++) {
         open_client(&idle[i]);
-        answer(&idle[i]);
+        if (argc == 6)
+            attach(&idle[i], argv[5]);
+        else
+            answer(&idle[i]);
     }
+    if (argc == 6)
+        sleep(2); /* their windows and sockets fill */
     long after = pss_kib();
     work(workers, per_second, seconds);
+    after = argc == 6 ? pss_kib() : after;
     qsort(took_ns, took_count, sizeof *took_ns, by_size);
-    size_t gone = lost(idle, n);
+    size_t gone = argc == 6 ? 0 : lost(idle, n);
     printf("connections %zu lost %zu pss_before_KiB %ld pss_after_KiB %ld pss_per_connection_KiB "
            "%.1f\n",
            n, gone, before, after, n ? (double)(after - before) / (double)n : 0);

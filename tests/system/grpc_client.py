@@ -4,7 +4,6 @@
 Each CHECK is a function below; prints what went wrong and exits with 1."""
 import base64
 import sys
-import threading
 import time
 
 import grpc
@@ -180,6 +179,29 @@ def large(channel):
     e = code_of(lambda: unary(channel, GUESTS + "GetGuest", field(1, "x" * 100000)))
     expect("large", e.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
     expect("still there", first(unary(channel, "/grpc.health.v1.Health/Check"), 1), 1)
+
+
+def crowd(channel):
+    """20 connections of one tenant, no more (--limit); the next is told why, and there is room again when one leaves."""
+    target = sys.argv[1]
+    alone = [("grpc.use_local_subchannel_pool", 1)]
+    some = [grpc.insecure_channel(target, alone) for _ in range(19)]
+    unary(channel, "/grpc.health.v1.Health/Check")
+    for c in some:
+        unary(c, "/grpc.health.v1.Health/Check")
+    more = grpc.insecure_channel(target, alone)
+    e = code_of(lambda: unary(more, "/grpc.health.v1.Health/Check"))
+    expect("one too many", e.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert "20 connections" in e.details(), e.details()
+    for c in some[:5]:
+        c.close()
+    for _ in range(100):
+        try:
+            unary(more, "/grpc.health.v1.Health/Check")
+            return
+        except grpc.RpcError:
+            time.sleep(0.05)
+    raise AssertionError("there was no room again")
 
 
 def drain(channel):

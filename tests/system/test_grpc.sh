@@ -104,7 +104,7 @@ stop_daemon
 wait $watcher || fail "NOT_SERVING was not seen ($(cat "$dir/drain"))"
 
 # ---- half-open connections are closed in time: neither a handshake nor a preface comes
-start_daemon --limit handshake_ms=300 --listen tcp+tls://127.0.0.1:0 --tls-cert "$pki/server.crt" --tls-key "$pki/server.key" \
+start_daemon --limit handshake_ms=300 --limit tenant_connections=20 --listen tcp+tls://127.0.0.1:0 --tls-cert "$pki/server.crt" --tls-key "$pki/server.key" \
     --tls-ca "$pki/ca.crt"
 port=$(sed -n 's|.*listening on tcp+tls://127.0.0.1:||p' "$dir/log" | tail -n 1)
 timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; cat <&3" >/dev/null
@@ -116,6 +116,8 @@ s.connect('$VMD_SOCKET')
 s.sendall(b'PRI * HTTP/2.0')
 while s.recv(4096): pass
 " || fail "half a preface stayed"
+
+py "unix:$VMD_SOCKET" crowd
 
 # ---- a wrong certificate stops the daemon from starting, and says why
 "$bin/vmd" --socket "$dir/run/second.sock" --state "$dir/second" --listen tcp+tls://127.0.0.1:0 --tls-cert "$pki/server.crt" \
