@@ -1,11 +1,12 @@
 #include "proto/client.h"
 #include "engine/base/arena.h"
 #include "engine/base/base.h"
+#include "proto/details.h"
 #include "proto/frame.h"
+#include "proto/h2.h"
 #include "proto/message.h"
 #include "proto/status.h"
 
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,8 @@ struct pb_rpc {
     bool paused, delivering, closed, have_status;
     int http_status, status;
     char text[sizeof((struct err *)0)->text];
-    struct err broken; /* .code != ERR_OK: our own trouble with the responses */
+    struct buf details; /* grpc-status-details-bin, as it came */
+    struct err broken;  /* .code != ERR_OK: our own trouble with the responses */
     struct buf out;
     size_t out_at;
     bool half_closed, deferred;
@@ -37,13 +39,6 @@ struct pb_client {
     struct list rpcs;
     struct arena arena;
 };
-
-#define NV(n, v)                                                                    \
-    (nghttp2_nv)                                                                    \
-    {                                                                               \
-        (uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), strlen(n), strlen(v), \
-            NGHTTP2_NV_FLAG_NONE                                                    \
-    }
 
 static void end_rpc(struct pb_rpc *r, const struct err *why)
 {
@@ -58,10 +53,12 @@ static void end_rpc(struct pb_rpc *r, const struct err *why)
     } else if (!why && r->status != 0) {
         err_set(&err, pb_status_err(r->status), "%s",
                 r->text[0] ? r->text : pb_status_name(r->status));
+        pb_details_decode((const char *)r->details.data, r->details.len, &err);
         why = &err;
     }
     r->ops->done(r->ctx, why);
     pb_splitter_fini(&r->in);
+    buf_fini(&r->details);
     buf_fini(&r->out);
     free(r);
 }
@@ -196,6 +193,9 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
         r->have_status = true;
     } else if (name_n == 12 && !memcmp(name, "grpc-message", 12)) {
         pb_percent_decode(r->text, sizeof r->text, (const char *)value, value_n);
+    } else if (name_n == 23 && !memcmp(name, "grpc-status-details-bin", 23)) {
+        r->details.len = 0;
+        buf_put(&r->details, value, value_n);
     }
     return 0;
 }
@@ -278,18 +278,7 @@ res_t pb_client_recv(struct pb_client *client, const void *p, size_t n, struct e
 
 res_t pb_client_send(struct pb_client *client, struct buf *out, size_t enough, struct err *err)
 {
-    while (out->len < enough) {
-        const uint8_t *p;
-        ssize_t n = nghttp2_session_mem_send(client->h2, &p);
-        if (n < 0)
-            return err_set(err, ERR_NO_MEMORY, "HTTP/2: %s", nghttp2_strerror((int)n));
-        if (n == 0)
-            break;
-        buf_put(out, p, (size_t)n);
-    }
-    if (out->failed)
-        return err_set(err, ERR_NO_MEMORY, "no memory to send");
-    return OK;
+    return pb_h2_send(client->h2, out, enough, err);
 }
 
 res_t pb_rpc_start(struct pb_client *client, enum pb_method_id id, const struct pb_rpc_ops *ops,
@@ -304,16 +293,16 @@ res_t pb_rpc_start(struct pb_client *client, enum pb_method_id id, const struct 
     r->ops = ops;
     r->ctx = ctx;
     pb_splitter_init(&r->in, PB_FRAMING_GRPC, RESPONSE_BYTES_MAX);
-    nghttp2_nv nv[7] = {NV(":method", "POST"),
-                        NV(":scheme", "http"),
-                        NV(":path", r->method->path),
-                        NV(":authority", "localhost"),
-                        NV("content-type", "application/grpc"),
-                        NV("te", "trailers")};
+    nghttp2_nv nv[7] = {PB_NV(":method", "POST"),
+                        PB_NV(":scheme", "http"),
+                        PB_NV(":path", r->method->path),
+                        PB_NV(":authority", "localhost"),
+                        PB_NV("content-type", "application/grpc"),
+                        PB_NV("te", "trailers")};
     size_t count = 6;
     if (timeout_ns) {
         pb_timeout_format(timeout, sizeof timeout, timeout_ns);
-        nv[count++] = NV("grpc-timeout", timeout);
+        nv[count++] = PB_NV("grpc-timeout", timeout);
     }
     nghttp2_data_provider provider = {.source.ptr = r, .read_callback = read_request};
     r->stream = nghttp2_submit_request(client->h2, NULL, nv, count, &provider, r);

@@ -30,30 +30,54 @@ res_t pb_splitter_put(struct pb_splitter *s, const void *p, size_t n, struct err
     return OK;
 }
 
-res_t pb_splitter_next(struct pb_splitter *s, bool *got, const uint8_t **p, size_t *n,
-                       struct err *err)
+static struct cursor rest_of(const struct pb_splitter *s)
 {
-    struct cursor c = cursor_over(s->in.data + s->at, pb_splitter_left(s));
+    return s->in.data ? cursor_over(s->in.data + s->at, pb_splitter_left(s)) : cursor_over("", 0);
+}
+
+/* Read a message's head; *whole: all of it is here. */
+static res_code_t take_head(const struct pb_splitter *s, struct cursor *c, uint32_t *length,
+                            bool *whole, struct err *err)
+{
     uint8_t flag = 0;
-    uint32_t length;
-    *got = false;
     if (s->framing == PB_FRAMING_GRPC) {
-        flag = cursor_u8(&c);
-        length = __builtin_bswap32(cursor_u32(&c));
+        flag = cursor_u8(c);
+        *length = __builtin_bswap32(cursor_u32(c));
     } else {
-        length = cursor_u32(&c);
+        *length = cursor_u32(c);
     }
-    if (c.failed)
+    *whole = !c->failed;
+    if (c->failed)
         return OK;
     if (flag == 1)
         return err_set(err, ERR_UNIMPLEMENTED,
                        "compressed message; only grpc-encoding identity is spoken here");
     if (flag)
         return err_set(err, ERR_BAD_MESSAGE, "message flag %u; 0 or 1 was expected", flag);
-    if (length > s->message_bytes_max)
-        return err_set(err, ERR_LIMIT, "message of %u bytes; at most %zu are taken here", length,
+    if (*length > s->message_bytes_max)
+        return err_set(err, ERR_LIMIT, "message of %u bytes; at most %zu are taken here", *length,
                        s->message_bytes_max);
-    const void *body = cursor_get(&c, length);
+    return OK;
+}
+
+res_t pb_splitter_check(const struct pb_splitter *s, struct err *err)
+{
+    struct cursor c = rest_of(s);
+    uint32_t length;
+    bool whole;
+    return take_head(s, &c, &length, &whole, err);
+}
+
+res_t pb_splitter_next(struct pb_splitter *s, bool *got, const uint8_t **p, size_t *n,
+                       struct err *err)
+{
+    struct cursor c = rest_of(s);
+    uint32_t length;
+    bool whole;
+    *got = false;
+    if (take_head(s, &c, &length, &whole, err))
+        return FAIL;
+    const void *body = whole ? cursor_get(&c, length) : NULL;
     if (!body)
         return OK;
     *got = true;

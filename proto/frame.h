@@ -30,6 +30,8 @@ res_t pb_splitter_put(struct pb_splitter *s, const void *p, size_t n, struct err
  */
 res_t pb_splitter_next(struct pb_splitter *s, bool *got, const uint8_t **p, size_t *n,
                        struct err *err);
+/* Would the next message be taken, as far as its head is here? Fails as pb_splitter_next. */
+res_t pb_splitter_check(const struct pb_splitter *s, struct err *err);
 /* Bytes of an unfinished message (or of messages not cut out yet). */
 size_t pb_splitter_left(const struct pb_splitter *s);
 

@@ -14,35 +14,52 @@ static void arena_no_free(void *arena, void *p)
     (void)p;
 }
 
+/* Bytes of the character at p (RFC 3629: shortest form, no surrogates); 0: there is none, or NUL. */
+static size_t utf8_length(const uint8_t *p, const uint8_t *end)
+{
+    uint32_t c = *p, least;
+    size_t more;
+    if (c < 0x80)
+        return c != 0;
+    if (c >= 0xc2 && c < 0xe0)
+        more = 1, least = 0x80, c &= 0x1f;
+    else if (c >= 0xe0 && c < 0xf0)
+        more = 2, least = 0x800, c &= 0x0f;
+    else if (c >= 0xf0 && c < 0xf5)
+        more = 3, least = 0x10000, c &= 0x07;
+    else
+        return 0;
+    if ((size_t)(end - p) <= more)
+        return 0;
+    for (size_t i = 1; i <= more; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    return c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : more + 1;
+}
+
 bool pb_utf8_valid(const char *s, size_t n)
 {
     const uint8_t *p = (const uint8_t *)s, *end = p + n;
     while (p < end) {
-        uint32_t c = *p++, least;
-        int more;
-        if (c == 0)
+        size_t k = utf8_length(p, end);
+        if (!k)
             return false;
-        if (c < 0x80)
-            continue;
-        if (c >= 0xc2 && c < 0xe0)
-            more = 1, least = 0x80, c &= 0x1f;
-        else if (c >= 0xe0 && c < 0xf0)
-            more = 2, least = 0x800, c &= 0x0f;
-        else if (c >= 0xf0 && c < 0xf5)
-            more = 3, least = 0x10000, c &= 0x07;
-        else
-            return false;
-        if (end - p < more)
-            return false;
-        for (; more; more--, p++) {
-            if ((*p & 0xc0) != 0x80)
-                return false;
-            c = c << 6 | (*p & 0x3f);
-        }
-        if (c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-            return false;
+        p += k;
     }
     return true;
+}
+
+void pb_utf8_clean(char *s)
+{
+    const char *end = s + strlen(s);
+    while (s < end) {
+        size_t k = utf8_length((const uint8_t *)s, (const uint8_t *)end);
+        if (!k)
+            *s = '?';
+        s += k ? k : 1;
+    }
 }
 
 static res_code_t check_message(const ProtobufCMessage *m, struct err *err);

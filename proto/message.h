@@ -28,5 +28,7 @@ void pb_pack_child(struct buf *b, const ProtobufCMessage *m);
 
 /* Valid UTF-8 (RFC 3629: shortest form, no surrogates) and no NUL. */
 bool pb_utf8_valid(const char *s, size_t n);
+/* Put '?' for each byte that belongs to no character. */
+void pb_utf8_clean(char *s);
 
 #endif

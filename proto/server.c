@@ -1,72 +1,48 @@
 #include "proto/server.h"
-#include "engine/base/arena.h"
-#include "engine/base/base.h"
 #include "engine/base/os.h"
-#include "proto/frame.h"
+#include "proto/call.h"
+#include "proto/details.h"
 #include "proto/message.h"
+#include "proto/standard.h"
 #include "proto/status.h"
 
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct call {
-    struct pb_call pub;
-    struct pb_conn *conn;
-    struct list link; /* conn->calls */
-    int32_t stream;
-    /* requests */
-    struct pb_splitter in;
-    size_t unconsumed; /* bytes of the stream's window not given back yet */
-    size_t header_bytes;
-    unsigned messages;
-    bool post, content_type_ok, timeout_bad;
-    bool accepted; /* the handler knows of it */
-    bool paused, ended_in, told_half_close;
-    bool delivering;
-    uint64_t deadline_ns;
-    /* responses */
-    struct buf out;
-    size_t out_at;
-    bool headers_sent, deferred, finished;
-    int status;
-    char message[3 * sizeof((struct err *)0)->text];
-};
-
-struct pb_conn {
-    nghttp2_session *h2;
-    const struct pb_conn_ops *ops;
-    void *ctx;
-    struct list calls;
-    unsigned call_count;
-    uint64_t deadline_ns; /* not later than the earliest of the calls */
-    struct arena arena;   /* of the message being delivered */
-    bool arena_busy;      /* a handler is looking into it */
-    bool draining;
-};
-
-#define CALL(c) container_of(c, struct call, pub)
-#define NV(n, v)                                                                    \
-    (nghttp2_nv)                                                                    \
-    {                                                                               \
-        (uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), strlen(n), strlen(v), \
-            NGHTTP2_NV_FLAG_NONE                                                    \
-    }
 
 static void wake(struct pb_conn *conn)
 {
     conn->ops->wake(conn->ctx);
 }
 
+static const struct pb_handler *handler_of(const struct call *c)
+{
+    return c->pub.id < PB_METHOD_COUNT ? &c->conn->ops->handlers[c->pub.id]
+                                       : &pb_standard_handlers[c->pub.id - PB_METHOD_COUNT];
+}
+
 /* ---- responses ---- */
+
+#define STATUS_NVS 3
+
+/* The status as headers; how many. number lives until they are submitted. */
+static size_t status_headers(const struct call *c, char number[12], nghttp2_nv nv[STATUS_NVS])
+{
+    size_t n = 0;
+    snprintf(number, 12, "%d", c->status);
+    nv[n++] = PB_NV("grpc-status", number);
+    if (c->message)
+        nv[n++] = PB_NV_ONCE("grpc-message", c->message);
+    if (c->details)
+        nv[n++] = PB_NV_ONCE("grpc-status-details-bin", c->details);
+    return n;
+}
 
 static void submit_trailers(struct call *c)
 {
-    char status[12];
-    snprintf(status, sizeof status, "%d", c->status);
-    nghttp2_nv nv[2] = {NV("grpc-status", status), NV("grpc-message", c->message)};
-    nghttp2_submit_trailer(c->conn->h2, c->stream, nv, c->message[0] ? 2 : 1);
+    char number[12];
+    nghttp2_nv nv[STATUS_NVS];
+    nghttp2_submit_trailer(c->conn->h2, c->stream, nv, status_headers(c, number, nv));
 }
 
 /* nghttp2 has room in the peer's window for `length` bytes of this stream. */
@@ -75,11 +51,10 @@ static ssize_t read_response(nghttp2_session *h2, int32_t stream, uint8_t *to, s
 {
     struct call *c = source->ptr;
     (void)h2, (void)stream, (void)user;
-    const struct pb_handler *h = &c->conn->ops->handlers[c->pub.id];
     if (c->out_at == c->out.len) {
         c->out.len = c->out_at = 0;
-        if (!c->finished && c->accepted && h->pull)
-            h->pull(&c->pub);
+        if (!c->finished && c->accepted && handler_of(c)->pull)
+            handler_of(c)->pull(&c->pub);
     }
     if (c->out.failed)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -105,13 +80,13 @@ static void kick(struct call *c)
     if (!c->headers_sent) {
         c->headers_sent = true;
         if (c->finished && c->out.len == 0) { /* "Trailers-Only" */
-            char status[12];
-            snprintf(status, sizeof status, "%d", c->status);
-            nghttp2_nv nv[4] = {NV(":status", "200"), NV("content-type", "application/grpc"),
-                                NV("grpc-status", status), NV("grpc-message", c->message)};
-            nghttp2_submit_response(c->conn->h2, c->stream, nv, c->message[0] ? 4 : 3, NULL);
+            char number[12];
+            nghttp2_nv nv[2 + STATUS_NVS] = {PB_NV(":status", "200"),
+                                             PB_NV("content-type", "application/grpc")};
+            nghttp2_submit_response(c->conn->h2, c->stream, nv,
+                                    2 + status_headers(c, number, nv + 2), NULL);
         } else {
-            nghttp2_nv nv[2] = {NV(":status", "200"), NV("content-type", "application/grpc")};
+            nghttp2_nv nv[2] = {PB_NV(":status", "200"), PB_NV("content-type", "application/grpc")};
             nghttp2_data_provider provider = {.source.ptr = c, .read_callback = read_response};
             nghttp2_submit_response(c->conn->h2, c->stream, nv, 2, &provider);
         }
@@ -139,19 +114,47 @@ static void give_back_window(struct call *c)
     }
 }
 
-static void finish(struct call *c, int status, const char *text)
+/* Keep count of what waits in c->in. */
+static void count_held(struct call *c)
+{
+    size_t left = c->finished ? 0 : pb_splitter_left(&c->in);
+    c->conn->held += left - c->held;
+    c->held = left;
+}
+
+/* What trailers carry, beside the number. Without memory for it the number must do. */
+static void explain(struct call *c, const struct err *err)
+{
+    struct buf details = {0};
+    char text[sizeof err->text];
+    size_t cap = 3 * strlen(err->text) + 1;
+    memcpy(text, err->text, sizeof text);
+    pb_utf8_clean(text);
+    if (text[0] && (c->message = malloc(cap)))
+        pb_percent_encode(c->message, cap, text);
+    pb_details_encode(&details, err);
+    buf_put_u8(&details, 0);
+    if (details.failed)
+        buf_fini(&details);
+    c->details = (char *)details.data;
+}
+
+/* err NULL: OK. */
+static void finish(struct call *c, const struct err *err)
 {
     ASSERT(!c->finished);
     c->finished = true;
-    c->status = status;
-    pb_percent_encode(c->message, sizeof c->message, text);
+    count_held(c);
+    c->status = err ? err_grpc(err->code) : 0;
+    if (err)
+        explain(c, err);
     give_back_window(c);
     kick(c);
 }
 
 void pb_call_finish(struct pb_call *pub, const struct err *err)
 {
-    finish(CALL(pub), err ? err_grpc(err->code) : 0, err ? err->text : "");
+    finish(CALL(pub), err);
 }
 
 void pb_call_reply(struct pb_call *pub, const ProtobufCMessage *m)
@@ -171,13 +174,13 @@ void pb_call_wake(struct pb_call *pub)
 static void abandon(struct call *c)
 {
     if (c->accepted && !c->finished)
-        c->conn->ops->handlers[c->pub.id].gone(&c->pub);
+        handler_of(c)->gone(&c->pub);
 }
 
-static void fail(struct call *c, const struct err *err)
+void pb_call_fail(struct call *c, const struct err *err)
 {
     abandon(c);
-    finish(c, err_grpc(err->code), err->text);
+    finish(c, err);
 }
 
 /* ---- requests ---- */
@@ -194,7 +197,7 @@ static res_code_t deliver_one(struct call *c, const uint8_t *p, size_t n, struct
     conn->arena_busy = true;
     res_code_t res = pb_unpack(c->pub.method->request, arena, p, n, &m, err);
     if (!res)
-        conn->ops->handlers[c->pub.id].message(&c->pub, m);
+        handler_of(c)->message(&c->pub, m);
     if (nested) {
         arena_fini(&own);
     } else {
@@ -228,19 +231,20 @@ static void deliver(struct call *c)
             res = deliver_one(c, p, n, &err);
         }
         if (res)
-            fail(c, &err);
+            pb_call_fail(c, &err);
         else if (!got)
             break;
         else if (!streams)
             break;
     }
     c->delivering = false;
+    count_held(c);
     if (c->finished || c->paused)
         return;
     give_back_window(c);
     if (streams && c->ended_in && !c->told_half_close) {
         c->told_half_close = true;
-        c->conn->ops->handlers[c->pub.id].half_close(&c->pub);
+        handler_of(c)->half_close(&c->pub);
     }
 }
 
@@ -274,14 +278,20 @@ static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream, const uin
         pb_splitter_left(&c->in) + n > c->pub.method->request_bytes_max + 5) {
         err_set(&err, ERR_LIMIT, "%s: request of more than %zu bytes", c->pub.method->name,
                 c->pub.method->request_bytes_max);
-        fail(c, &err);
+        pb_call_fail(c, &err);
         return 0;
     }
-    if (pb_splitter_put(&c->in, p, n, &err)) {
-        fail(c, &err);
+    if (pb_splitter_put(&c->in, p, n, &err) || pb_splitter_check(&c->in, &err)) {
+        pb_call_fail(c, &err);
         return 0;
     }
     deliver(c);
+    if (!c->finished && c->conn->held > PB_HELD_BYTES_MAX && c->held < c->conn->held) {
+        err_set(&err, ERR_LIMIT, "%u bytes of unfinished requests in one connection",
+                PB_HELD_BYTES_MAX);
+        err_explain(&err, "REQUESTS_UNFINISHED", NULL, NULL, "finish one call's request first");
+        pb_call_fail(c, &err);
+    }
     return 0;
 }
 
@@ -297,9 +307,10 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     c->conn = conn;
     c->stream = frame->hd.stream_id;
-    c->pub.id = PB_METHOD_COUNT;
+    c->pub.id = PB_METHOD_ALL_COUNT;
     c->pub.conn_ctx = conn->ctx;
-    c->deadline_ns = UINT64_MAX;
+    c->pub.health = conn->ops->health;
+    pb_limits_call_begins(c);
     list_append(&conn->calls, &c->link);
     conn->call_count++;
     nghttp2_session_set_stream_user_data(h2, c->stream, c);
@@ -320,10 +331,10 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
         return 0;
     c->header_bytes += name_n + value_n + 32;
     if (c->header_bytes > PB_HEADER_LIST_BYTES)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream */
+        return 0; /* begin_call() refuses it */
     if (header_is(name, name_n, ":path")) {
         c->pub.id = pb_method_find((const char *)value, value_n);
-        c->pub.method = c->pub.id < PB_METHOD_COUNT ? &pb_methods[c->pub.id] : NULL;
+        c->pub.method = c->pub.id < PB_METHOD_ALL_COUNT ? &pb_methods[c->pub.id] : NULL;
     } else if (header_is(name, name_n, ":method")) {
         c->post = header_is(value, value_n, "POST");
     } else if (header_is(name, name_n, "content-type")) {
@@ -341,37 +352,65 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 
 static void refuse_http(struct call *c, const char *http_status)
 {
-    nghttp2_nv nv[1] = {NV(":status", http_status)};
+    nghttp2_nv nv[1] = {PB_NV(":status", http_status)};
     c->finished = c->headers_sent = true;
     nghttp2_submit_response(c->conn->h2, c->stream, nv, 1, NULL);
     wake(c->conn);
 }
 
+static bool served(const struct call *c)
+{
+    return c->pub.method && handler_of(c)->message;
+}
+
+/* Why the daemon does not take this call. */
+static res_code_t check_call(const struct call *c, struct err *err)
+{
+    const struct pb_conn *conn = c->conn;
+    if (conn->refusal) {
+        *err = *conn->refusal;
+        return FAIL;
+    }
+    if (c->header_bytes > PB_HEADER_LIST_BYTES)
+        return err_set(err, ERR_LIMIT, "headers of more than %d bytes", PB_HEADER_LIST_BYTES),
+               err_explain(err, "HEADERS_TOO_LONG", NULL, NULL, "send less metadata");
+    if (!served(c))
+        return err_set(err, ERR_UNIMPLEMENTED, "no such method"),
+               err_explain(err, "METHOD_UNKNOWN", NULL, NULL,
+                           "reflection lists the methods; the daemon may be older than its client");
+    if (c->timeout_bad)
+        return err_set(err, ERR_INVALID, "malformed grpc-timeout"),
+               err_explain(err, "TIMEOUT_MALFORMED", NULL, NULL,
+                           "1 to 8 digits and one of H M S m u n");
+    if (conn->draining)
+        return err_set(err, ERR_UNAVAILABLE, "the daemon is shutting down"),
+               err_explain(err, "DRAINING", NULL, NULL, "try again when it is back");
+    return OK;
+}
+
 static void begin_call(struct call *c)
 {
     struct pb_conn *conn = c->conn;
+    struct err err;
+    c->headers_in = true;
     if (!c->post) {
         refuse_http(c, "405");
     } else if (!c->content_type_ok) {
         refuse_http(c, "415");
-    } else if (!c->pub.method || !conn->ops->handlers[c->pub.id].message) {
-        finish(c, err_grpc(ERR_UNIMPLEMENTED), "no such method");
-    } else if (c->timeout_bad) {
-        finish(c, err_grpc(ERR_INVALID), "malformed grpc-timeout");
-    } else if (conn->draining) {
-        finish(c, err_grpc(ERR_UNAVAILABLE), "the daemon is shutting down");
+    } else if (check_call(c, &err)) {
+        finish(c, &err);
+        if (conn->refusal)
+            pb_conn_drain(conn); /* it was told */
     } else {
         pb_splitter_init(&c->in, PB_FRAMING_GRPC, c->pub.method->request_bytes_max);
         c->accepted = true;
-        conn->deadline_ns = MIN(conn->deadline_ns, c->deadline_ns);
-        if (c->deadline_ns != UINT64_MAX)
-            wake(conn); /* so that the owner of the timer looks */
+        pb_limits_call_accepted(c);
     }
 }
 
 static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
-    (void)user;
+    pb_limits_frame(user, frame);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct call *c = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
@@ -390,7 +429,8 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 /* After the trailers the peer need not send more: free the stream at once. */
 static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
-    (void)user;
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
+        pb_limits_sent(user);
     if (frame->hd.type == NGHTTP2_HEADERS && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
         nghttp2_session_get_stream_remote_close(h2, frame->hd.stream_id) == 0)
         nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
@@ -401,8 +441,12 @@ static void free_call(struct call *c)
 {
     abandon(c);
     c->finished = true;
+    count_held(c);
     list_remove(&c->link);
     c->conn->call_count--;
+    pb_limits_call_ended(c->conn);
+    free(c->message);
+    free(c->details);
     pb_splitter_fini(&c->in);
     buf_fini(&c->out);
     free(c);
@@ -421,6 +465,16 @@ static int on_stream_close(nghttp2_session *h2, int32_t stream, uint32_t code, v
 
 /* ---- connections ---- */
 
+static void set_callbacks(nghttp2_session_callbacks *cb)
+{
+    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+    nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
+    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+}
+
 res_t pb_conn_new(const struct pb_conn_ops *ops, void *conn_ctx, struct pb_conn **out,
                   struct err *err)
 {
@@ -432,22 +486,21 @@ res_t pb_conn_new(const struct pb_conn_ops *ops, void *conn_ctx, struct pb_conn 
     list_init(&conn->calls);
     conn->ops = ops;
     conn->ctx = conn_ctx;
-    conn->deadline_ns = UINT64_MAX;
     arena_init(&conn->arena, 0);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-    nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+    pb_limits_init(conn);
+    set_callbacks(cb);
     nghttp2_option_set_no_auto_window_update(opt, 1);
     nghttp2_option_set_no_closed_streams(opt, 1);
     nghttp2_option_set_max_outbound_ack(opt, 256);
+    nghttp2_option_set_max_deflate_dynamic_table_size(opt, PB_HEADER_TABLE_BYTES);
+    /* limits.c counts resets and says what happened; the library's own count stands behind it */
+    nghttp2_option_set_stream_reset_rate_limit(opt, 4 * PB_RESETS_BURST, 4 * PB_RESETS_PER_SECOND);
     if (nghttp2_session_server_new2(&conn->h2, cb, conn, opt))
         goto no_memory;
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, PB_STREAMS_MAX},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, PB_HEADER_LIST_BYTES},
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, PB_HEADER_TABLE_BYTES},
     };
     nghttp2_submit_settings(conn->h2, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
     nghttp2_session_callbacks_del(cb);
@@ -468,32 +521,34 @@ void pb_conn_free(struct pb_conn *conn)
     list_for_each_safe(l, &conn->calls) free_call(list_entry(l, struct call, link));
     nghttp2_session_del(conn->h2);
     arena_fini(&conn->arena);
+    free(conn->refusal);
     free(conn);
+}
+
+res_t pb_conn_refuse(struct pb_conn *conn, const struct err *why, struct err *err)
+{
+    if (!conn->refusal && !(conn->refusal = malloc(sizeof *conn->refusal)))
+        return err_set(err, ERR_NO_MEMORY, "no memory to refuse a connection");
+    *conn->refusal = *why;
+    pb_limits_refused(conn);
+    return OK;
 }
 
 res_t pb_conn_recv(struct pb_conn *conn, const void *p, size_t n, struct err *err)
 {
+    pb_limits_heard(conn);
     ssize_t took = nghttp2_session_mem_recv(conn->h2, p, n);
     wake(conn);
     if (took < 0)
         return err_set(err, ERR_BAD_MESSAGE, "HTTP/2: %s", nghttp2_strerror((int)took));
+    if (conn->flood)
+        return err_set(err, ERR_LIMIT, "HTTP/2: a flood of %s", conn->flood);
     return OK;
 }
 
 res_t pb_conn_send(struct pb_conn *conn, struct buf *out, size_t enough, struct err *err)
 {
-    while (out->len < enough) {
-        const uint8_t *p;
-        ssize_t n = nghttp2_session_mem_send(conn->h2, &p);
-        if (n < 0)
-            return err_set(err, ERR_NO_MEMORY, "HTTP/2: %s", nghttp2_strerror((int)n));
-        if (n == 0)
-            break;
-        buf_put(out, p, (size_t)n);
-    }
-    if (out->failed)
-        return err_set(err, ERR_NO_MEMORY, "no memory to send");
-    return OK;
+    return pb_h2_send(conn->h2, out, enough, err);
 }
 
 bool pb_conn_done(const struct pb_conn *conn)
@@ -509,30 +564,6 @@ void pb_conn_drain(struct pb_conn *conn)
                               nghttp2_session_get_last_proc_stream_id(conn->h2), NGHTTP2_NO_ERROR,
                               NULL, 0);
         wake(conn);
-    }
-}
-
-uint64_t pb_conn_deadline(const struct pb_conn *conn)
-{
-    return conn->deadline_ns;
-}
-
-void pb_conn_expire(struct pb_conn *conn, uint64_t now_ns)
-{
-    if (now_ns < conn->deadline_ns)
-        return;
-    struct err err;
-    err_set(&err, ERR_DEADLINE, "the deadline passed");
-    conn->deadline_ns = UINT64_MAX;
-    list_for_each_safe(l, &conn->calls)
-    {
-        struct call *c = list_entry(l, struct call, link);
-        if (c->finished || !c->accepted)
-            continue;
-        if (c->deadline_ns <= now_ns)
-            fail(c, &err);
-        else
-            conn->deadline_ns = MIN(conn->deadline_ns, c->deadline_ns);
     }
 }
 

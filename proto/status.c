@@ -25,7 +25,7 @@ static const struct {
     {"INTERNAL", ERR_INTERNAL},
     {"UNAVAILABLE", ERR_UNAVAILABLE},
     {"DATA_LOSS", ERR_BAD_IMAGE},
-    {"UNAUTHENTICATED", ERR_DENIED},
+    {"UNAUTHENTICATED", ERR_UNAUTHENTICATED},
 };
 
 const char *pb_status_name(int grpc)
@@ -76,6 +76,44 @@ size_t pb_percent_decode(char *out, size_t cap, const char *s, size_t n)
     }
     out[len] = 0;
     return len;
+}
+
+static const char digits64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void pb_base64_put(struct buf *out, const void *p, size_t n)
+{
+    const uint8_t *b = p;
+    if (!buf_reserve(out, n / 3 * 4 + 4))
+        return;
+    for (size_t i = 0; i < n; i += 3) {
+        size_t left = MIN(n - i, (size_t)3);
+        uint32_t v = (uint32_t)b[i] << 16 | (left > 1 ? (uint32_t)b[i + 1] << 8 : 0) |
+                     (left > 2 ? b[i + 2] : 0);
+        for (size_t k = 0; k <= left; k++)
+            buf_put_u8(out, (uint8_t)digits64[v >> (18 - 6 * k) & 63]);
+    }
+}
+
+res_t pb_base64_get(struct buf *out, const char *s, size_t n, struct err *err)
+{
+    uint32_t v = 0;
+    unsigned bits = 0;
+    for (unsigned pad = 0; n && pad < 2 && s[n - 1] == '='; pad++)
+        n--;
+    for (size_t i = 0; i < n; i++) {
+        const char *at = s[i] ? strchr(digits64, s[i]) : NULL;
+        if (!at)
+            return err_set(err, ERR_BAD_MESSAGE, "byte %zu of %zu is not base64", i, n);
+        v = v << 6 | (uint32_t)(at - digits64);
+        bits += 6;
+        if (bits >= 8) {
+            bits -= 8;
+            buf_put_u8(out, (uint8_t)(v >> bits));
+        }
+    }
+    if (bits >= 6 || out->failed)
+        return err_set(err, ERR_BAD_MESSAGE, "base64 of %zu characters", n);
+    return OK;
 }
 
 static const struct {

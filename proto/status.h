@@ -5,6 +5,7 @@
 #ifndef PROTO_STATUS_H
 #define PROTO_STATUS_H
 
+#include "engine/base/buf.h"
 #include "engine/base/err.h"
 
 #include <stddef.h>
@@ -19,6 +20,11 @@ enum err_code pb_status_err(int grpc);
  * escape, and end with NUL; the length is returned. Decoding leaves malformed escapes as they are. */
 size_t pb_percent_encode(char *out, size_t cap, const char *text);
 size_t pb_percent_decode(char *out, size_t cap, const char *s, size_t n);
+
+/* Base64 (RFC 4648), as metadata whose names end in -bin is written: put without padding, taken with or without.
+ * Fails: ERR_BAD_MESSAGE. */
+void pb_base64_put(struct buf *out, const void *p, size_t n);
+res_t pb_base64_get(struct buf *out, const char *s, size_t n, struct err *err);
 
 /* grpc-timeout: 1-8 digits and one of H M S m u n. Fails: ERR_BAD_MESSAGE. */
 res_t pb_timeout_parse(const char *s, size_t n, uint64_t *ns, struct err *err);

@@ -1,24 +1,36 @@
 /*
- * manager/conn.h - clients: the listening socket, their connections, deadlines.
- * Looks into: proto.  Used by: daemon/manager.  Thread: the loop's.
+ * manager/conn.h - clients: their connections, over Unix sockets and TLS alike, and how long they may take.
+ *
+ * Looks into: proto.  Used by: daemon/manager.
+ *
+ * Bytes go socket -> (TLS) -> proto/server and back; TLS is the only difference between the two kinds. A client belongs to the
+ * tenant of its user (Unix socket) or certificate (TLS, once the handshake is over). One that belongs to nobody, or comes on top
+ * of a limit, is told so: its call ends with UNAUTHENTICATED or RESOURCE_EXHAUSTED, then it is let go.
+ *
+ * Rules:
+ *  (1) Each connection has one timer, set to the first thing that may happen to it; 10,000 idle ones cost the loop nothing.
+ *  (2) Until the handshake is over a connection has no HTTP/2 session, no tenant and no call.
+ *
+ * Thread: the loop's.
  */
 #ifndef MANAGER_CONN_H
 #define MANAGER_CONN_H
 
+#include "daemon/manager/listen.h"
 #include "daemon/manager/manager.h"
-
-#define MGR_CONNS_MAX 16384
 
 /* The daemon of a pb_call's conn_ctx. */
 struct mgr *mgr_of_conn(void *conn_ctx);
 struct mgr_tenant *mgr_tenant_of_conn(void *conn_ctx);
-/* Make the socket's folder (private), take over a dead socket, listen. Fails: ERR_EXISTS: a daemon answers there. */
-res_t mgr_listen(struct mgr *m, struct err *err);
-void mgr_listen_stop(struct mgr *m);
+void mgr_conns_init(struct mgr *m);
+/* A libuv connection callback; data of the stream: its struct mgr_listener. */
+void mgr_on_connection(uv_stream_t *listener, int status);
 void mgr_conns_flush(struct mgr *m);
 /* Tell clients to go; those without a call are closed. */
 void mgr_conns_drain(struct mgr *m);
 /* Close all. */
 void mgr_conns_close(struct mgr *m);
+/* When none is left. */
+void mgr_conns_fini(struct mgr *m);
 
 #endif

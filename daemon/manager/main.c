@@ -1,5 +1,6 @@
 /* vmd: flags, the background, the log. */
 #include "daemon/manager/manager.h"
+#include "daemon/manager/systemd.h"
 #include "daemon/manager/tenant.h"
 #include "engine/base/log.h"
 #include "proto/paths.h"
@@ -20,6 +21,14 @@ static const char usage[] =
     "  --socket PATH      listen here (root: /run/vmd/vmd.sock; else "
     "$XDG_RUNTIME_DIR/vmd/vmd.sock,\n"
     "                     or /tmp/vmd-UID/vmd.sock)\n"
+    "  --listen tcp+tls://HOST:PORT --tls-cert FILE --tls-key FILE --tls-ca FILE\n"
+    "                     listen there too, for clients with a certificate of that CA\n"
+    "  --tls-name NAME    a client whose certificate bears this name is this user's (may be "
+    "repeated)\n"
+    "  --limit NAME=N     what connections may take: connections, tenant_connections, "
+    "handshake_ms, "
+    "request_ms,\n"
+    "                     ping_after_ms, ping_answer_ms, idle_ms\n"
     "  --state DIR        keep images here (root: /var/lib/vmd; else ~/.local/share/vmd)\n"
     "  --daemonize        go to the background once listening; the log goes to DIR/vmd.log\n"
     "  --log-level LEVEL  debug, info (default), warn, error\n"
@@ -36,6 +45,12 @@ enum {
     OPT_GRACE,
     OPT_WORKER,
     OPT_IMPORT,
+    OPT_LISTEN,
+    OPT_TLS_CERT,
+    OPT_TLS_KEY,
+    OPT_TLS_CA,
+    OPT_TLS_NAME,
+    OPT_LIMIT,
     OPT_VERSION,
     OPT_HELP
 };
@@ -47,21 +62,75 @@ static const struct option long_options[] = {
     {"stop-grace", required_argument, NULL, OPT_GRACE},
     {"worker", required_argument, NULL, OPT_WORKER},
     {"import", required_argument, NULL, OPT_IMPORT},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},
+    {"tls-ca", required_argument, NULL, OPT_TLS_CA},
+    {"tls-name", required_argument, NULL, OPT_TLS_NAME},
+    {"limit", required_argument, NULL, OPT_LIMIT},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
 
+static struct mgr_tenant_config own = {.name = "default", .uid_count = 2, .admin = true};
+
 /* Unless configured: the daemon's own user and root, without quotas. */
 static struct mgr_tenant_config *own_tenant(void)
 {
     static uint32_t uids[2];
-    static struct mgr_tenant_config own = {
-        .name = "default", .uids = uids, .uid_count = 2, .admin = true};
+    own.uids = uids;
     uids[0] = geteuid();
     for (unsigned q = 0; q < MGR_QUOTA_COUNT; q++)
         own.quota[q] = UINT64_MAX;
     return &own;
+}
+
+static void add_certificate(char *name)
+{
+    char **more = realloc(own.certificates, (own.certificate_count + 1) * sizeof *more);
+    if (!more)
+        exit(1);
+    own.certificates = more;
+    more[own.certificate_count++] = name;
+}
+
+static void take_listen(int option, const char *value, struct mgr_listen_config *l)
+{
+    static const char scheme[] = "tcp+tls://";
+    if (option == OPT_TLS_CERT) {
+        l->tls.cert = value;
+    } else if (option == OPT_TLS_KEY) {
+        l->tls.key = value;
+    } else if (option == OPT_TLS_CA) {
+        l->tls.ca = value;
+    } else if (strncmp(value, scheme, sizeof scheme - 1)) {
+        fprintf(stderr, "vmd: --listen %s: %sHOST:PORT was expected\n", value, scheme);
+        exit(2);
+    } else {
+        l->tcp = value + sizeof scheme - 1;
+    }
+}
+
+static void set_limit(const char *s, struct mgr_conn_limits *limits)
+{
+    const struct {
+        const char *name;
+        uint32_t *value;
+    } all[] = {
+#define LIMIT(name, by_default, what) {#name, &limits->name},
+        MGR_CONN_LIMITS(LIMIT)
+#undef LIMIT
+    };
+    const char *equals = strchr(s, '=');
+    for (size_t i = 0; equals && i < ARRAY_LEN(all); i++)
+        if (strlen(all[i].name) == (size_t)(equals - s) &&
+            !strncmp(all[i].name, s, strlen(all[i].name))) {
+            *all[i].value = (uint32_t)strtoul(equals + 1, NULL, 10);
+            return;
+        }
+    fprintf(stderr, "vmd: --limit %s: see vmd --help\n", s);
+    exit(2);
 }
 
 /* The file `name` beside this program. */
@@ -133,6 +202,7 @@ int main(int argc, char **argv)
         import[PB_PATH_MAX];
     struct mgr_options opt = {
         .stop_grace_ms = 2000, .orphan_seconds = 300, .tenants = own_tenant(), .tenant_count = 1};
+    struct mgr_listen_config listen = {0};
     static struct mgr mgr;
     struct err err;
     bool background = false;
@@ -164,6 +234,19 @@ int main(int argc, char **argv)
         case OPT_IMPORT:
             opt.import_path = optarg;
             break;
+        case OPT_LISTEN:
+        case OPT_TLS_CERT:
+        case OPT_TLS_KEY:
+        case OPT_TLS_CA:
+            take_listen(c, optarg, &listen);
+            opt.listen_count = 1;
+            break;
+        case OPT_TLS_NAME:
+            add_certificate(optarg);
+            break;
+        case OPT_LIMIT:
+            set_limit(optarg, &opt.conn_limits);
+            break;
         case OPT_VERSION:
             puts("vmd " VV_VERSION);
             return 0;
@@ -185,6 +268,11 @@ int main(int argc, char **argv)
     }
     opt.socket = opt.socket ? opt.socket : socket_path;
     opt.state = opt.state ? opt.state : state;
+    opt.listen = &listen;
+    if (opt.listen_count && !listen.tcp) {
+        fprintf(stderr, "vmd: --tls-... without --listen tcp+tls://HOST:PORT\n");
+        return 2;
+    }
     int tell = background ? go_to_background() : -1;
     if (mgr_init(&mgr, &opt, &err)) {
         fprintf(stderr, "vmd: %s\n", err.text);
@@ -194,6 +282,7 @@ int main(int argc, char **argv)
         detach_output(opt.state);
     log_info("version " VV_VERSION ", pid %d, listening on %s, state in %s", (int)getpid(),
              opt.socket, opt.state);
+    mgr_sd_notify("READY=1");
     if (tell >= 0 && write(tell, "", 1) == 1)
         close(tell);
     mgr_run(&mgr);

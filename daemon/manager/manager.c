@@ -166,6 +166,7 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
 {
     *m = (struct mgr){
         .opt = opt, .loop = uv_default_loop(), .lock_fd = -1, .start_time_ns = mgr_wall_ns()};
+    list_init(&m->listeners);
     list_init(&m->conns);
     list_init(&m->dirty_conns);
     list_init(&m->guests);
@@ -218,6 +219,7 @@ void mgr_fini(struct mgr *m)
     uv_run(m->loop, UV_RUN_DEFAULT);
     mgr_journal_close(m); /* the pool is done with it */
     uv_loop_close(m->loop);
+    mgr_conns_fini(m);
     mgr_images_fini(m);
     mgr_events_fini(m);
     mgr_tenants_fini(m);

@@ -18,6 +18,8 @@
 #include "engine/base/base.h"
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
+#include "proto/health.h"
+#include "proto/tls.h"
 
 #include "daemon/manager/timer.h"
 
@@ -26,8 +28,31 @@
 #define MGR_STATES 9    /* of guests, UNSPECIFIED included */
 #define MGR_SUMS_MAX 64 /* names of engine counters */
 
+/* One more door than mgr_options.socket. */
+struct mgr_listen_config {
+    const char *unix_path;   /* or */
+    const char *tcp;         /* "HOST:PORT", "[::1]:7443", ":7443" (every address) */
+    struct pb_tls_files tls; /* with tcp */
+};
+
+/* LIMIT(name, default, what): what connections may take. Read by the configuration, its documentation and conn.c. */
+#define MGR_CONN_LIMITS(LIMIT)                                                                   \
+    LIMIT(connections, 16384, "connections of all clients")                                      \
+    LIMIT(tenant_connections, 12288, "connections of one tenant")                                \
+    LIMIT(handshake_ms, 10000, "for a client's TLS handshake, then for its HTTP/2 preface")      \
+    LIMIT(request_ms, 60000, "for the request of a call, where it is one message")               \
+    LIMIT(ping_after_ms, 30000, "of silence, before a TCP client with calls is asked to answer") \
+    LIMIT(ping_answer_ms, 20000, "for its answer")                                               \
+    LIMIT(idle_ms, 3600000, "without a call, before a client is sent away")
+
+struct mgr_conn_limits { /* 0: the default */
+#define LIMIT(name, by_default, what) uint32_t name;
+    MGR_CONN_LIMITS(LIMIT)
+#undef LIMIT
+};
+
 struct mgr_options {
-    const char *socket;      /* path of the Unix socket */
+    const char *socket;      /* path of the Unix socket; NULL: none */
     const char *state;       /* folder for images */
     const char *worker_path; /* vmd-worker */
     const char *import_path; /* vmd-import */
@@ -36,6 +61,9 @@ struct mgr_options {
         orphan_seconds; /* how long guests outlive a daemon that dies or leaves them; 0: they end with it */
     const struct mgr_tenant_config *tenants;
     size_t tenant_count;
+    const struct mgr_listen_config *listen;
+    size_t listen_count;
+    struct mgr_conn_limits conn_limits;
 };
 
 struct cf_report;
@@ -61,11 +89,11 @@ struct mgr {
     struct buf scratch; /* what is being sent now */
 
     /* clients */
-    uv_pipe_t listener;
+    struct list listeners;
     struct list conns, dirty_conns;
     unsigned conn_count;
-    uv_timer_t deadline_timer;
-    uint64_t deadline_ns; /* the timer is set to this; UINT64_MAX: not set */
+    struct pb_health health;
+    struct mgr_door *door; /* conn.c's own */
 
     /* workers */
     struct list workers, dirty_workers;

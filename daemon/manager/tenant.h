@@ -52,6 +52,7 @@ struct mgr_tenant {
     const struct mgr_tenant_config *config; /* NULL: a reload took it away */
     char name[64];
     uint64_t used[MGR_QUOTA_COUNT];
+    unsigned conn_count;     /* conn.c's */
     struct list start_queue; /* guests that wait for a worker */
     struct list turn;        /* m->start_turns, while start_queue is not empty */
 };

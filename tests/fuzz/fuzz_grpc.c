@@ -2,9 +2,12 @@
 /*
  * What the daemon's sockets hear: HTTP/2 and gRPC frames, message bodies, a child's messages. The first byte
  * chooses the door: 0 a connection from its first byte, 1 a connection behind a good preface, 2 a call's body, 3 what a
- * worker says, 4 what an importer hears.
+ * worker says, 4 what an importer hears, 5 a name to look up by reflection (and a
+ * descriptor set), 6 a trailer with details.
  */
 #include "engine/base/base.h"
+#include "proto/descriptors.h"
+#include "proto/details.h"
 #include "proto/frame.h"
 #include "proto/image.pb-c.h"
 #include "proto/message.h"
@@ -74,6 +77,42 @@ static void feed_connection(const uint8_t *p, size_t n, bool preface)
     pb_conn_free(conn);
 }
 
+/* The rest of the input is a symbol, a file name, a message's name; then it is itself a descriptor set. */
+static void look_up(const uint8_t *p, size_t n)
+{
+    char name[256];
+    struct pb_file file, files[16];
+    int32_t numbers[16];
+    memcpy(name, p, MIN(n, sizeof name - 1));
+    name[MIN(n, sizeof name - 1)] = 0;
+    const struct pb_descriptors sets[] = {pb_descriptors_of_api(), {p, n}};
+    for (unsigned i = 0; i < ARRAY_LEN(sets); i++) {
+        if (pb_file_by_symbol(sets[i], name, &file) || pb_file_by_name(sets[i], name, &file) ||
+            pb_file_by_extension(sets[i], name, 7, &file))
+            ASSERT(pb_file_closure(sets[i], file, files, ARRAY_LEN(files)) > 0);
+        (void)pb_extension_numbers(sets[i], name, numbers, ARRAY_LEN(numbers));
+        (void)pb_message_known(sets[i], name);
+    }
+}
+
+/* An error of ours with the input as its text; then the input as the trailer of a server that may be anything. */
+static void explain(const uint8_t *p, size_t n)
+{
+    struct err err, back;
+    struct buf value = {0};
+    char text[200];
+    memcpy(text, p, MIN(n, sizeof text - 1));
+    text[MIN(n, sizeof text - 1)] = 0;
+    err_set(&err, (enum err_code)(1 + n % (ERR_CODE_COUNT - 1)), "%s", text);
+    err_explain(&err, "FUZZ", "field", text, "stop");
+    pb_details_encode(&value, &err);
+    back = (struct err){.code = err.code};
+    pb_details_decode((const char *)value.data, value.len, &back);
+    ASSERT(!value.failed && !strcmp(back.reason, "FUZZ") && !strcmp(back.fix, "stop"));
+    pb_details_decode((const char *)p, n, &err);
+    buf_fini(&value);
+}
+
 static void unpack(const ProtobufCMessageDescriptor *type, const uint8_t *p, size_t n)
 {
     struct arena arena;
@@ -101,19 +140,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     if (n < 2)
         return 0;
-    switch (p[0] % 5) {
+    switch (p[0] % 7) {
     case 0:
     case 1:
-        feed_connection(p + 1, n - 1, p[0] % 5 == 1);
+        feed_connection(p + 1, n - 1, p[0] % 7 == 1);
         break;
     case 2:
-        unpack(pb_methods[p[1] % PB_METHOD_COUNT].request, p + 2, n - 2);
+        unpack(pb_methods[p[1] % PB_METHOD_ALL_COUNT].request, p + 2, n - 2);
         break;
     case 3:
         feed_child(&pb_from_worker__descriptor, p + 1, n - 1);
         break;
-    default:
+    case 4:
         feed_child(&pb_import_image_request__descriptor, p + 1, n - 1);
+        break;
+    case 5:
+        look_up(p + 1, n - 1);
+        break;
+    default:
+        explain(p + 1, n - 1);
     }
     return 0;
 }

@@ -8,4 +8,8 @@ timeout -s KILL 100 "$BUILD/tests/bin/system-abuse" >"$dir/abuse" 2>&1 || {
     fail "abuse"
     cat "$dir/abuse"
 }
+timeout -s KILL 100 /usr/bin/python3 "$(dirname "$0")/abuse_rpc.py" "$VMD_SOCKET" >"$dir/abuse" 2>&1 || {
+    fail "abuse of frames"
+    cat "$dir/abuse"
+}
 finish
