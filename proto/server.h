@@ -51,6 +51,8 @@ struct pb_handler {
 struct pb_conn_ops {
     const struct pb_handler *handlers; /* PB_METHOD_COUNT of them, by pb_method_id */
     void (*wake)(void *conn_ctx);
+    /* A call of a known method ended, however it did, with this gRPC status. NULL: nobody counts. */
+    void (*ended)(void *conn_ctx, enum pb_method_id method, int status);
 };
 
 res_t pb_conn_new(const struct pb_conn_ops *ops, void *conn_ctx, struct pb_conn **conn,

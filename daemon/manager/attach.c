@@ -1,6 +1,7 @@
 /* Console readers: AttachGuest and ReadLogs. */
 #include "daemon/manager/conn.h"
 #include "daemon/manager/guest.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 
 #include <stdlib.h>
@@ -190,6 +191,7 @@ void mgr_reader_pull(struct pb_call *call)
         most = r->at.seq < r->until ? (size_t)MIN(r->until - r->at.seq, (uint64_t)most) : 0;
     if (most)
         n = mgr_console_get(&g->console, &r->at, &stream, &chunk.dropped, bytes, most);
+    mgr_count(g->m, MGR_METRIC_CONSOLE_DROPPED, chunk.dropped);
     if (n) {
         chunk.stream = stream;
         chunk.data = (ProtobufCBinaryData){n, bytes};

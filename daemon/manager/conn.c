@@ -1,4 +1,5 @@
 #include "daemon/manager/conn.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "daemon/manager/tenant.h"
 #include "engine/base/log.h"
@@ -65,7 +66,12 @@ static void mark_dirty(void *ctx)
         list_append(&c->m->dirty_conns, &c->dirty);
 }
 
-static const struct pb_conn_ops conn_ops = {mgr_handlers, mark_dirty};
+static void on_ended(void *ctx, enum pb_method_id method, int status)
+{
+    mgr_count_call(((struct conn *)ctx)->m, method, status);
+}
+
+static const struct pb_conn_ops conn_ops = {mgr_handlers, mark_dirty, on_ended};
 
 static void on_written(uv_write_t *req, int status)
 {
@@ -220,9 +226,11 @@ static void on_connection(uv_stream_t *listener, int status)
     if (uv_accept(listener, (uv_stream_t *)&c->pipe) || m->conn_count > MGR_CONNS_MAX ||
         !(c->tenant = tenant_of_peer(m, &c->pipe)) || pb_conn_new(&conn_ops, c, &c->h2, NULL) ||
         uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
+        mgr_count(m, MGR_METRIC_CONNECTIONS_REFUSED, 1);
         close_conn(c);
         return;
     }
+    mgr_count(m, MGR_METRIC_CONNECTIONS_TOTAL, 1);
     mark_dirty(c);
 }
 
@@ -230,6 +238,24 @@ static bool somebody_answers(const struct sockaddr_un *sa)
 {
     CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     return fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof *sa) == 0;
+}
+
+/* fd is taken. */
+static res_code_t listen_on(struct mgr *m, int fd, struct err *err)
+{
+    uv_timer_init(m->loop, &m->deadline_timer);
+    m->deadline_timer.data = m;
+    m->deadline_ns = UINT64_MAX;
+    uv_pipe_init(m->loop, &m->listener, 0);
+    m->listener.data = m;
+    int rc = uv_pipe_open(&m->listener, fd);
+    if (rc)
+        close(fd);
+    else
+        rc = uv_listen((uv_stream_t *)&m->listener, 1024, on_connection);
+    if (rc)
+        return err_set(err, ERR_OS, "listen %s: %s", m->opt->socket, uv_strerror(rc));
+    return OK;
 }
 
 res_t mgr_listen(struct mgr *m, struct err *err)
@@ -241,6 +267,8 @@ res_t mgr_listen(struct mgr *m, struct err *err)
         return err_set(err, ERR_INVALID, "socket %s: longer than %zu bytes", path,
                        sizeof sa.sun_path - 1);
     strcpy(sa.sun_path, path);
+    if (m->opt->listen_fd >= 0)
+        return listen_on(m, m->opt->listen_fd, err);
     if (slash && slash != path) {
         memcpy(dir, path, (size_t)(slash - path));
         dir[slash - path] = 0;
@@ -258,25 +286,16 @@ res_t mgr_listen(struct mgr *m, struct err *err)
     umask(old);
     if (rc < 0)
         return err_set_os(err, "bind %s", path);
-    uv_timer_init(m->loop, &m->deadline_timer);
-    m->deadline_timer.data = m;
-    m->deadline_ns = UINT64_MAX;
-    uv_pipe_init(m->loop, &m->listener, 0);
-    m->listener.data = m;
-    rc = uv_pipe_open(&m->listener, fd);
-    if (!rc) {
-        fd = -1;
-        rc = uv_listen((uv_stream_t *)&m->listener, 1024, on_connection);
-    }
-    if (rc)
-        return err_set(err, ERR_OS, "listen %s: %s", path, uv_strerror(rc));
-    return OK;
+    res_code_t listened = listen_on(m, fd, err);
+    fd = -1;
+    return listened;
 }
 
 void mgr_listen_stop(struct mgr *m)
 {
     if (!uv_is_closing((uv_handle_t *)&m->listener)) {
-        unlink(m->opt->socket);
+        if (m->opt->listen_fd < 0)
+            unlink(m->opt->socket);
         uv_close((uv_handle_t *)&m->listener, NULL);
     }
 }

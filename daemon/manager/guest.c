@@ -1,5 +1,6 @@
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -57,6 +58,12 @@ res_t mgr_guest_advance(struct mgr_guest *g, enum mgr_event ev, struct err *err)
     g->state = next;
     if (mgr_guest_running(g) != was_running)
         was_running ? g->m->guests_active-- : g->m->guests_active++;
+    if (ev == MGR_EV_STARTED)
+        mgr_count_start(g->m, os_now_ns() - g->start_mono_ns);
+    else if (ev == MGR_EV_ENDED)
+        mgr_count(g->m, MGR_METRIC_GUEST_ENDS, 1);
+    else if (next == S(FAILED) && ev != MGR_EV_DELETE)
+        mgr_count(g->m, MGR_METRIC_GUEST_FAILURES, 1);
     return OK;
 }
 

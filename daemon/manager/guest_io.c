@@ -1,5 +1,6 @@
 /* A guest and its worker: console bytes both ways, and what the worker says of it. */
 #include "daemon/manager/guest.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
 
@@ -99,6 +100,7 @@ static res_code_t said_output(struct mgr_guest *g, const PbWorkerOutput *o, stru
         return err_set(err, ERR_BAD_MESSAGE, "output beyond its credit");
     if (!mgr_console_put(&g->console, o->stream, o->data.data, o->data.len))
         log_error("guest %s: no memory for its console", g->name);
+    mgr_count(g->m, MGR_METRIC_CONSOLE_BYTES, o->data.len);
     mgr_guest_wake_readers(g);
     mgr_guest_grant(g);
     return OK;

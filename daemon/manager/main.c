@@ -1,67 +1,71 @@
-/* vmd: flags, the background, the log. */
+/* vmd: flags, configuration, the background, the log. */
+#include "daemon/manager/config.h"
+#include "daemon/manager/config_check.h"
 #include "daemon/manager/manager.h"
-#include "daemon/manager/tenant.h"
+#include "daemon/manager/systemd.h"
 #include "engine/base/log.h"
 #include "proto/paths.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static const char usage[] =
-    "Usage: vmd [--socket PATH] [--state DIR] [--daemonize] [--log-level LEVEL]\n"
-    "\n"
-    "The daemon of Vivarium: runs guests for its user, driven by vmctl.\n"
-    "\n"
-    "  --socket PATH      listen here (root: /run/vmd/vmd.sock; else "
-    "$XDG_RUNTIME_DIR/vmd/vmd.sock,\n"
-    "                     or /tmp/vmd-UID/vmd.sock)\n"
-    "  --state DIR        keep images here (root: /var/lib/vmd; else ~/.local/share/vmd)\n"
-    "  --daemonize        go to the background once listening; the log goes to DIR/vmd.log\n"
-    "  --log-level LEVEL  debug, info (default), warn, error\n"
-    "  --stop-grace MS    on SIGTERM: from SIGTERM to SIGKILL for guests (default 2000)\n"
-    "  --worker PATH      run guests with this program (default: vmd-worker beside vmd)\n"
-    "  --import PATH      make images with this program (default: vmd-import beside vmd)\n"
-    "  --version, --help\n";
-
 enum {
-    OPT_SOCKET = 1,
-    OPT_STATE,
-    OPT_DAEMONIZE,
-    OPT_LOG,
-    OPT_GRACE,
-    OPT_WORKER,
-    OPT_IMPORT,
-    OPT_VERSION,
-    OPT_HELP
+#define MGR_FLAG(id, name, letter, arg, key, help) FLAG_##id,
+#include "daemon/manager/vmd.def"
+#undef MGR_FLAG
+    FLAG_COUNT
 };
-static const struct option long_options[] = {
-    {"socket", required_argument, NULL, OPT_SOCKET},
-    {"state", required_argument, NULL, OPT_STATE},
-    {"daemonize", no_argument, NULL, OPT_DAEMONIZE},
-    {"log-level", required_argument, NULL, OPT_LOG},
-    {"stop-grace", required_argument, NULL, OPT_GRACE},
-    {"worker", required_argument, NULL, OPT_WORKER},
-    {"import", required_argument, NULL, OPT_IMPORT},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {"help", no_argument, NULL, OPT_HELP},
-    {0},
+#define FLAG_VALUE 256 /* what getopt_long gives for a flag */
+static const struct {
+    const char *name, *arg, *key, *help;
+    char letter;
+} flags[FLAG_COUNT] = {
+#define MGR_FLAG(id, name, letter, arg, key, help) {name, arg, key, help, letter},
+#include "daemon/manager/vmd.def"
+#undef MGR_FLAG
 };
 
-/* Unless configured: the daemon's own user and root, without quotas. */
-static struct mgr_tenant_config *own_tenant(void)
+struct invocation {
+    struct mgr_config_source source;
+    bool test, background;
+    const char *pid_file;
+};
+
+static void print_help(FILE *f)
 {
-    static uint32_t uids[2];
-    static struct mgr_tenant_config own = {
-        .name = "default", .uids = uids, .uid_count = 2, .admin = true};
-    uids[0] = geteuid();
-    for (unsigned q = 0; q < MGR_QUOTA_COUNT; q++)
-        own.quota[q] = UINT64_MAX;
-    return &own;
+    fputs("Usage: vmd [FLAGS]\n\nThe daemon of Vivarium: runs guests for its tenants, driven by "
+          "vmctl.\n\n",
+          f);
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
+        char left[48], letter[8] = "    ";
+        if (flags[i].letter)
+            snprintf(letter, sizeof letter, "-%c, ", flags[i].letter);
+        snprintf(left, sizeof left, "  %s--%s %s", letter, flags[i].name,
+                 flags[i].arg ? flags[i].arg : "");
+        fprintf(f, "%-26s", left);
+        int at = 26;
+        for (const char *s = flags[i].help; *s;) { /* wrapped at blanks */
+            int n = (int)strcspn(s, " ");
+            if (at + n + 1 > 100)
+                fprintf(f, "\n%26s", ""), at = 26;
+            at += fprintf(f, " %.*s", n, s);
+            s += n;
+            s += strspn(s, " ");
+        }
+        fputc('\n', f);
+    }
+    fputs("\nSIGHUP reads the configuration again. SIGTERM and SIGINT stop the daemon; a second "
+          "one at once.\n"
+          "See vmd(8), vmd.yaml(5).\n",
+          f);
 }
 
 /* The file `name` beside this program. */
@@ -76,16 +80,123 @@ static void beside(const char *name, char *out, size_t cap)
     snprintf(out + at, cap - at, "%s", name);
 }
 
-static void set_level(const char *s)
+/* An absolute path of the same file: the background has another working directory. */
+static const char *absolute(const char *path)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
-        if (!strcmp(s, names[i])) {
-            log_set_level((enum log_level)i);
-            return;
+    char *whole, here[PB_PATH_MAX];
+    if (*path == '/' || !getcwd(here, sizeof here))
+        return path;
+    if (asprintf(&whole, "%s/%s", here, path) < 0) {
+        fputs("vmd: no memory\n", stderr);
+        exit(1);
+    }
+    return whole;
+}
+
+static void override_with(struct mgr_config_source *s, int flag, const char *value)
+{
+    char *text = NULL;
+    if (flag == FLAG_STOP_GRACE && *value && strspn(value, "0123456789") == strlen(value)) {
+        if (asprintf(&text, "%sms", value) < 0)
+            exit(1);
+        value = text;
+    } else if (flag == FLAG_STATE || flag == FLAG_WORKER || flag == FLAG_IMPORT) {
+        value = absolute(value);
+    }
+    ASSERT(s->override_count < ARRAY_LEN(s->overrides));
+    char *name;
+    if (asprintf(&name, "--%s", flags[flag].name) < 0)
+        exit(1);
+    s->overrides[s->override_count++] =
+        (struct mgr_override){.key = flags[flag].key, .value = value, .flag = name};
+}
+
+static void take_flag(struct invocation *in, int flag, const char *value)
+{
+    switch (flag) {
+    case FLAG_CONFIG:
+        in->source.file = absolute(value);
+        in->source.must_exist = true;
+        return;
+    case FLAG_TEST:
+        in->test = true;
+        return;
+    case FLAG_SOCKET:
+        in->source.socket = absolute(value);
+        return;
+    case FLAG_DAEMONIZE:
+        in->background = true;
+        return;
+    case FLAG_PID_FILE:
+        in->pid_file = absolute(value);
+        return;
+    case FLAG_VERSION:
+        puts("vmd " VV_VERSION);
+        exit(0);
+    case FLAG_HELP:
+        print_help(stdout);
+        exit(0);
+    default: /* the last of one kind counts */
+        for (size_t i = 0; i < in->source.override_count; i++)
+            if (!strcmp(in->source.overrides[i].key, flags[flag].key))
+                in->source.overrides[i] = in->source.overrides[--in->source.override_count];
+        override_with(&in->source, flag, value);
+    }
+}
+
+static void parse(struct invocation *in, int argc, char **argv)
+{
+    struct option longs[FLAG_COUNT + 1] = {0};
+    char shorts[2 * FLAG_COUNT + 1] = "", *next = shorts;
+    for (int i = 0; i < FLAG_COUNT; i++) {
+        longs[i] = (struct option){flags[i].name, flags[i].arg ? required_argument : no_argument,
+                                   NULL, FLAG_VALUE + i};
+        if (flags[i].letter)
+            *next++ = flags[i].letter;
+        if (flags[i].letter && flags[i].arg)
+            *next++ = ':';
+    }
+    for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        int flag = c - FLAG_VALUE;
+        for (int i = 0; i < FLAG_COUNT && c < FLAG_VALUE; i++)
+            if (c == flags[i].letter)
+                flag = i;
+        if (flag < 0) {
+            fputs("See vmd --help.\n", stderr);
+            exit(2);
         }
-    fprintf(stderr, "vmd: --log-level %s: use debug, info, warn or error\n", s);
-    exit(2);
+        take_flag(in, flag, optarg);
+    }
+    if (optind < argc) {
+        fprintf(stderr, "vmd: unexpected \"%s\"; see vmd --help\n", argv[optind]);
+        exit(2);
+    }
+}
+
+/* Reads the configuration, or says what is wrong with it and ends. */
+static struct mgr_config *configure(struct invocation *in)
+{
+    static char file[PB_PATH_MAX];
+    struct mgr_config *config;
+    struct mgr_problems problems = {0};
+    struct err err;
+    if (!in->source.file && mgr_config_default_file(file, sizeof file))
+        in->source.file = file;
+    if (mgr_config_load(&in->source, &config, &problems, &err)) {
+        if (problems.count)
+            fwrite(problems.text.data, 1, problems.text.len, stderr);
+        else
+            fprintf(stderr, "vmd: %s\n", err.text);
+        if (problems.count > MGR_CONFIG_PROBLEMS)
+            fprintf(stderr, "vmd: and %u more\n", problems.count - MGR_CONFIG_PROBLEMS);
+        exit(1);
+    }
+    if (in->test) {
+        bool there = in->source.file && access(in->source.file, F_OK) == 0;
+        printf("vmd: %s: OK\n", there ? in->source.file : "no configuration file, defaults");
+        exit(0);
+    }
+    return config;
 }
 
 /* The parent waits in here until the child listens, and exits with its verdict. Returns, in the child, the
@@ -113,90 +224,118 @@ static int go_to_background(void)
     exit(n == 1 ? ok : 1);
 }
 
-static void detach_output(const char *state)
+/* The terminal's descriptors go; the folder it was started in may be unmounted. */
+static void detach(const char *log)
 {
-    char path[PB_PATH_MAX];
-    snprintf(path, sizeof path, "%.4000s/vmd.log", state);
-    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
     if (null >= 0) {
         dup2(null, 0);
         dup2(null, 1);
+        dup2(fd >= 0 ? fd : null, 2); /* workers, and what a library prints */
     }
-    if (log >= 0)
-        dup2(log, 2);
+    if (fd >= 0)
+        close(fd);
+    if (null >= 0)
+        close(null);
+    if (chdir("/"))
+        log_warn("chdir /: %s", strerror(errno));
+}
+
+static void write_pid_file(const char *path)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    CLEANUP(close_fd)
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 || fchmod(fd, 0644) || write(fd, text, (size_t)n) != n)
+        log_warn("pid file %s: %s", path, strerror(errno));
+}
+
+/* What the daemon is to everybody else: its files are its own, nothing of a starter's is open in it, no core tells. */
+static void settle_process(const struct mgr_config *config)
+{
+    struct rlimit none = {0, 0};
+    umask(077);
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    if (!config->daemon_core_dumps)
+        setrlimit(RLIMIT_CORE, &none);
+}
+
+static void fail(const struct err *err)
+{
+    fprintf(stderr, "vmd: %s\n", err->text);
+    exit(1);
+}
+
+static const char *first_unix(const struct mgr_config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (*config->listen[i].unix_path)
+            return config->listen[i].unix_path;
+    return NULL;
+}
+
+/* The options that follow from configuration and surroundings. */
+static void fill_options(struct mgr_options *opt, const struct invocation *in,
+                         const struct mgr_config *config)
+{
+    static char socket_path[PB_PATH_MAX], state[PB_PATH_MAX], worker[PB_PATH_MAX],
+        import[PB_PATH_MAX];
+    struct err err;
+    opt->source = &in->source;
+    opt->config = config;
+    opt->tenants = config->tenants;
+    opt->tenant_count = config->tenants_count;
+    beside("vmd-worker", worker, sizeof worker);
+    beside("vmd-import", import, sizeof import);
+    opt->worker_path = *config->daemon_worker ? config->daemon_worker : worker;
+    opt->import_path = *config->daemon_import ? config->daemon_import : import;
+    opt->state = *config->daemon_state ? config->daemon_state : state;
+    opt->socket = first_unix(config);
+    if (!*config->daemon_state && pb_default_state(state, &err))
+        fail(&err);
+    if (mgr_listen_fd(&opt->listen_fd, &err) ||
+        (opt->listen_fd >= 0 &&
+         mgr_listen_fd_path(opt->listen_fd, socket_path, sizeof socket_path, &err)) ||
+        (opt->listen_fd < 0 && !opt->socket && pb_default_socket(socket_path, &err)))
+        fail(&err);
+    if (opt->listen_fd >= 0 || !opt->socket)
+        opt->socket = socket_path;
 }
 
 int main(int argc, char **argv)
 {
-    static char socket_path[PB_PATH_MAX], state[PB_PATH_MAX], worker[PB_PATH_MAX],
-        import[PB_PATH_MAX];
-    struct mgr_options opt = {.stop_grace_ms = 2000, .tenants = own_tenant(), .tenant_count = 1};
+    static char log[PB_PATH_MAX];
+    struct invocation in = {0};
+    struct mgr_options opt = {0};
     static struct mgr mgr;
     struct err err;
-    bool background = false;
-    beside("vmd-worker", worker, sizeof worker);
-    beside("vmd-import", import, sizeof import);
-    opt.worker_path = worker;
-    opt.import_path = import;
     log_set_name("vmd");
-    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
-        switch (c) {
-        case OPT_SOCKET:
-            opt.socket = optarg;
-            break;
-        case OPT_STATE:
-            opt.state = optarg;
-            break;
-        case OPT_DAEMONIZE:
-            background = true;
-            break;
-        case OPT_LOG:
-            set_level(optarg);
-            break;
-        case OPT_GRACE:
-            opt.stop_grace_ms = strtoull(optarg, NULL, 10);
-            break;
-        case OPT_WORKER:
-            opt.worker_path = optarg;
-            break;
-        case OPT_IMPORT:
-            opt.import_path = optarg;
-            break;
-        case OPT_VERSION:
-            puts("vmd " VV_VERSION);
-            return 0;
-        case OPT_HELP:
-            fputs(usage, stdout);
-            return 0;
-        default:
-            fputs(usage, stderr);
-            return 2;
-        }
-    if (optind < argc) {
-        fprintf(stderr, "vmd: unexpected \"%s\"; see vmd --help\n", argv[optind]);
-        return 2;
-    }
-    if ((!opt.socket && pb_default_socket(socket_path, &err)) ||
-        (!opt.state && pb_default_state(state, &err))) {
-        fprintf(stderr, "vmd: %s\n", err.text);
-        return 1;
-    }
-    opt.socket = opt.socket ? opt.socket : socket_path;
-    opt.state = opt.state ? opt.state : state;
-    int tell = background ? go_to_background() : -1;
-    if (mgr_init(&mgr, &opt, &err)) {
-        fprintf(stderr, "vmd: %s\n", err.text);
-        return 1;
-    }
-    if (background)
-        detach_output(opt.state);
+    parse(&in, argc, argv);
+    struct mgr_config *config = configure(&in);
+    fill_options(&opt, &in, config);
+    settle_process(config);
+    snprintf(log, sizeof log, "%.4000s/vmd.log", opt.state);
+    int tell = in.background ? go_to_background() : -1;
+    if (in.background)
+        opt.log_fallback = log;
+    if (mgr_init(&mgr, &opt, &err))
+        fail(&err);
+    if (in.background)
+        detach(*config->log_file ? config->log_file : log);
+    mgr_config_apply_log(config, opt.log_fallback);
+    if (in.pid_file)
+        write_pid_file(in.pid_file);
     log_info("version " VV_VERSION ", pid %d, listening on %s, state in %s", (int)getpid(),
              opt.socket, opt.state);
     if (tell >= 0 && write(tell, "", 1) == 1)
         close(tell);
     mgr_run(&mgr);
     mgr_fini(&mgr);
+    if (in.pid_file)
+        unlink(in.pid_file);
+    mgr_config_free(config);
     log_info("stopped");
     return 0;
 }

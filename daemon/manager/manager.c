@@ -1,7 +1,10 @@
 #include "daemon/manager/manager.h"
+#include "daemon/manager/config.h"
 #include "daemon/manager/conn.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/metrics.h"
+#include "daemon/manager/systemd.h"
 #include "daemon/manager/tenant.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -87,9 +90,13 @@ void mgr_stop_step(struct mgr *m)
 static void on_signal(uv_signal_t *s, int signo)
 {
     struct mgr *m = s->data;
-    uint64_t grace = m->stopping ? 0 : m->opt->stop_grace_ms; /* a second signal: now */
-    if (signo == SIGHUP)
+    uint64_t grace =
+        m->stopping ? 0 : m->config->workers_stop_grace_ns / 1000000; /* a second signal: now */
+    if (signo == SIGHUP) {
+        mgr_reload_from_source(m);
         return;
+    }
+    mgr_notify("STOPPING=1");
     log_info("signal %d: stopping (%u guests run)", signo, m->guests_active);
     m->stopping = true;
     mgr_listen_stop(m);
@@ -137,8 +144,11 @@ static void watch(struct mgr *m, uv_signal_t *s, int signo)
 
 res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
 {
-    *m = (struct mgr){
-        .opt = opt, .loop = uv_default_loop(), .lock_fd = -1, .start_time_ns = mgr_wall_ns()};
+    *m = (struct mgr){.opt = opt,
+                      .config = opt->config,
+                      .loop = uv_default_loop(),
+                      .lock_fd = -1,
+                      .start_time_ns = mgr_wall_ns()};
     list_init(&m->conns);
     list_init(&m->dirty_conns);
     list_init(&m->guests);
@@ -148,7 +158,7 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     more_descriptors();
     mgr_workers_init(m);
     if (mgr_tenants_configure(m, opt->tenants, opt->tenant_count, err) || lock_state(m, err) ||
-        mgr_images_init(m, err) || mgr_listen(m, err))
+        mgr_images_init(m, err) || mgr_metrics_init(m, err) || mgr_listen(m, err))
         return FAIL;
     m->listening = true;
     uv_timer_init(m->loop, &m->grace_timer);
@@ -167,6 +177,7 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
 
 void mgr_run(struct mgr *m)
 {
+    mgr_notify("READY=1");
     mgr_workers_provide(m); /* not before: a worker inherits where the log goes */
     uv_run(m->loop, UV_RUN_DEFAULT);
 }
@@ -185,11 +196,15 @@ void mgr_fini(struct mgr *m)
         if (mgr_guest_delete(g, NULL))
             break; /* cannot be: none runs */
     }
+    mgr_metrics_close(m);
     uv_walk(m->loop, close_handle, NULL);
     uv_run(m->loop, UV_RUN_DEFAULT);
     uv_loop_close(m->loop);
     mgr_images_fini(m);
     mgr_tenants_fini(m);
+    mgr_metrics_fini(m);
+    if (m->config != m->opt->config)
+        mgr_config_free((struct mgr_config *)(uintptr_t)m->config);
     buf_fini(&m->scratch);
     close_fd(&m->lock_fd);
 }

@@ -22,14 +22,22 @@
 #include <uv.h>
 
 struct mgr_options {
-    const char *socket;      /* path of the Unix socket */
-    const char *state;       /* folder for images */
-    const char *worker_path; /* vmd-worker */
-    const char *import_path; /* vmd-import */
-    uint64_t stop_grace_ms;  /* for guests, when the daemon ends */
-    const struct mgr_tenant_config *tenants;
+    const char *socket;                      /* path of the Unix socket */
+    const char *state;                       /* folder for images */
+    const char *worker_path;                 /* vmd-worker */
+    const char *import_path;                 /* vmd-import */
+    const struct mgr_tenant_config *tenants; /* config's, at the start */
     size_t tenant_count;
+    const struct mgr_config *config; /* with which the daemon starts; it lives as long (config.h) */
+    const struct mgr_config_source *source; /* read again by SIGHUP */
+    const char
+        *log_fallback; /* where the log goes if the configuration names no file; NULL: stderr */
+    int listen_fd;     /* `socket` is listened on already, by the service manager; else -1 */
 };
+
+struct mgr_config;
+struct mgr_config_source;
+struct mgr_metrics;
 
 struct mgr_tenant_config;
 struct mgr_guest;
@@ -38,6 +46,8 @@ struct mgr_image_name;
 
 struct mgr {
     const struct mgr_options *opt;
+    const struct mgr_config *config; /* in force now; a reload replaces it */
+    struct mgr_metrics *metrics;
     uv_loop_t *loop;
     int64_t start_time_ns;
     int lock_fd; /* on the state folder */

@@ -1,6 +1,7 @@
 #include "daemon/manager/worker.h"
 #include "daemon/manager/child.h"
 #include "daemon/manager/guest.h"
+#include "daemon/manager/metrics.h"
 #include "engine/base/log.h"
 #include "proto/channel.h"
 
@@ -183,8 +184,10 @@ static void child_exited(struct mgr_child *child, int64_t status, int sig)
         if (hear_all(w, &err))
             break;
     describe_exit(w, status, sig, why, sizeof why);
-    if (!m->stopping && (!w->ending || w->why[0]))
+    if (!m->stopping && (!w->ending || w->why[0])) {
         log_error("%s", why);
+        mgr_count(m, MGR_METRIC_WORKER_DEATHS, 1);
+    }
     if (!w->ready)
         m->early_deaths++;
     w->ending = true;
@@ -224,6 +227,7 @@ static res_code_t spawn(struct mgr *m, struct err *err)
     w->ch.fd = fd;
     list_append(&m->workers, &w->link);
     m->worker_count++;
+    mgr_count(m, MGR_METRIC_WORKER_STARTS, 1);
     return OK;
 }
 
