@@ -205,7 +205,7 @@ static void unknown(struct check *c, const char *owner, const struct mgr_node *k
     }
     for (const struct mgr_key *k = NULL; (k = mgr_key_next(owner, k)) && count < ARRAY_LEN(known);)
         known[count++] = k->name;
-    if ((near = suggest_nearest(key->text, known, count))) {
+    if ((near = suggest(key->text, known, count))) {
         mgr_problem(c->problems, c->name, key, "unknown key \"%.80s\"; did you mean \"%s\"?",
                     key->text, near);
         return;

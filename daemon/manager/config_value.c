@@ -70,7 +70,7 @@ static res_code_t choice(const struct mgr_key *k, const char *text, uint64_t *ou
             return *out = count, OK;
         known[count++] = w;
     }
-    const char *near = suggest_nearest(text, known, count);
+    const char *near = suggest(text, known, count);
     if (near)
         return err_set(err, ERR_INVALID, "\"%.80s\" is none of them; did you mean \"%s\"?", text,
                        near);

@@ -2,51 +2,54 @@
 #include "engine/base/base.h"
 
 #include <ctype.h>
-#include <limits.h>
 #include <string.h>
 
-#define WORD_MAX 64 /* nobody mistypes a longer one by a letter or two */
+#define WORD_MAX 63
 
-unsigned suggest_distance(const char *a, const char *b)
+static char plain(char c)
 {
-    size_t n = strlen(a), m = strlen(b);
-    unsigned row[3][WORD_MAX + 1]; /* of the table: before the last, last, this */
-    if (n > WORD_MAX || m > WORD_MAX)
-        return strcmp(a, b) ? UINT_MAX : 0;
-    unsigned *older = row[0], *old = row[1], *now = row[2];
-    for (size_t j = 0; j <= m; j++)
-        old[j] = (unsigned)j;
-    for (size_t i = 1; i <= n; i++) {
-        now[0] = (unsigned)i;
-        for (size_t j = 1; j <= m; j++) {
-            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
-            unsigned best = old[j - 1] + !same;
-            best = MIN(best, old[j] + 1);
-            best = MIN(best, now[j - 1] + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = MIN(best, older[j - 2] + 1);
-            now[j] = best;
-        }
-        unsigned *spare = older;
-        older = old;
-        old = now;
-        now = spare;
-    }
-    return old[m];
+    return c == '_' ? '-' : (char)tolower((unsigned char)c);
 }
 
-const char *suggest_nearest(const char *word, const char *const *known, size_t count)
+/* Edits from a to b, a swap of neighbours being one (optimal string alignment). Three rows are enough. */
+static unsigned distance(const char *a, size_t na, const char *b, size_t nb)
 {
+    unsigned rows[3][WORD_MAX + 1];
+    for (size_t k = 0; k <= nb; k++)
+        rows[0][k] = (unsigned)k;
+    for (size_t i = 1; i <= na; i++) {
+        unsigned *now = rows[i % 3], *before = rows[(i + 2) % 3], *older = rows[(i + 1) % 3];
+        now[0] = (unsigned)i;
+        for (size_t k = 1; k <= nb; k++) {
+            bool same = plain(a[i - 1]) == plain(b[k - 1]);
+            unsigned best = MIN(before[k], now[k - 1]) + 1;
+            best = MIN(best, before[k - 1] + !same);
+            if (i > 1 && k > 1 && plain(a[i - 1]) == plain(b[k - 2]) &&
+                plain(a[i - 2]) == plain(b[k - 1]))
+                best = MIN(best, older[k - 2] + 1);
+            now[k] = best;
+        }
+    }
+    return rows[na % 3][nb];
+}
+
+const char *suggest(const char *word, const char *const *candidates, size_t n)
+{
+    size_t length = strlen(word);
     const char *nearest = NULL;
-    unsigned least = UINT_MAX;
-    for (size_t i = 0; i < count; i++) {
-        if (!known[i])
+    if (length == 0 || length > WORD_MAX)
+        return NULL;
+    unsigned most = MAX((unsigned)length / 3, length >= 5 ? 2u : 1u), least = most + 1;
+    for (size_t i = 0; i < n; i++) {
+        if (!candidates[i])
             continue;
-        unsigned d = suggest_distance(word, known[i]);
-        size_t n = MAX(strlen(word), strlen(known[i]));
-        if (d < least && d <= MAX(n / 3, (size_t)1) && d < n) {
+        size_t other = strlen(candidates[i]);
+        if (other == 0 || other > WORD_MAX)
+            continue;
+        unsigned d = distance(word, length, candidates[i], other);
+        if (d < least && d < MAX(length, other)) { /* one common letter at least */
             least = d;
-            nearest = known[i];
+            nearest = candidates[i];
         }
     }
     return nearest;
