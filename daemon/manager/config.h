@@ -61,7 +61,7 @@ enum { MGR_RUNNING_GUESTS_ADOPT, MGR_RUNNING_GUESTS_LOSE }; /* workers_running_g
 struct mgr_problems {
     struct buf text; /* in the order of the file; what concerns all of it comes last */
     unsigned count;  /* those beyond MGR_CONFIG_PROBLEMS are counted, not told */
-    unsigned lines[MGR_CONFIG_PROBLEMS]; /* of the file, of each */
+    uint64_t places[MGR_CONFIG_PROBLEMS]; /* of each: line << 32 | column */
 };
 void mgr_problems_fini(struct mgr_problems *p);
 

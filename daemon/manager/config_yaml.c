@@ -1,6 +1,5 @@
 #include "daemon/manager/config_yaml.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,11 +24,11 @@ void mgr_problems_fini(struct mgr_problems *p)
 }
 
 /* Put a line where the file's order wants it. */
-static void insert_problem(struct mgr_problems *p, unsigned line, const char *text, size_t n)
+static void insert_problem(struct mgr_problems *p, uint64_t place, const char *text, size_t n)
 {
     unsigned i = 0;
     size_t at = 0;
-    for (; i < p->count && p->lines[i] <= line; i++)
+    for (; i < p->count && p->places[i] <= place; i++)
         at = (size_t)((uint8_t *)memchr(p->text.data + at, '\n', p->text.len - at) - p->text.data) +
              1;
     if (!buf_reserve(&p->text, n))
@@ -37,8 +36,8 @@ static void insert_problem(struct mgr_problems *p, unsigned line, const char *te
     memmove(p->text.data + at + n, p->text.data + at, p->text.len - at);
     memcpy(p->text.data + at, text, n);
     p->text.len += n;
-    memmove(&p->lines[i + 1], &p->lines[i], (p->count - i) * sizeof p->lines[0]);
-    p->lines[i] = line;
+    memmove(&p->places[i + 1], &p->places[i], (p->count - i) * sizeof p->places[0]);
+    p->places[i] = place;
     p->count++;
 }
 
@@ -60,7 +59,7 @@ void mgr_problem(struct mgr_problems *p, const char *name, const struct mgr_node
     int n =
         at ? snprintf(whole, sizeof whole, "%.700s:%u:%u: %s\n", name, at->line, at->column, what)
            : snprintf(whole, sizeof whole, "%.700s: %s\n", name, what);
-    insert_problem(p, at ? at->line : UINT_MAX, whole, (size_t)n);
+    insert_problem(p, at ? (uint64_t)at->line << 32 | at->column : UINT64_MAX, whole, (size_t)n);
 }
 
 bool mgr_node_empty(const struct mgr_node *n)

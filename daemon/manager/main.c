@@ -201,10 +201,12 @@ static struct mgr_config *configure(struct invocation *in)
 
 /* The parent waits in here until the child listens, and exits with its verdict. Returns, in the child, the
  * descriptor to give it on. */
-static int go_to_background(void)
+static int go_to_background(int listen_fd)
 {
     int pipe_fd[2];
     char ok = 1;
+    /* What the starter had open is not the daemon's. */
+    close_range(listen_fd >= 0 ? (unsigned)listen_fd + 1 : 3, ~0u, 0);
     if (pipe2(pipe_fd, O_CLOEXEC)) {
         perror("vmd: pipe");
         exit(1);
@@ -317,7 +319,7 @@ int main(int argc, char **argv)
     fill_options(&opt, &in, config);
     settle_process(config);
     snprintf(log, sizeof log, "%.4000s/vmd.log", opt.state);
-    int tell = in.background ? go_to_background() : -1;
+    int tell = in.background ? go_to_background(opt.listen_fd) : -1;
     if (in.background)
         opt.log_fallback = log;
     if (mgr_init(&mgr, &opt, &err))
