@@ -149,5 +149,19 @@ assert ear.recv(100) == b"STOPPING=1"
 assert os.waitpid(pid, 0)[1] == 0
 assert os.path.exists(path), "the socket is the service manager's"
 PY
+# What people read: manual pages that are clean, units that systemd understands.
+for page in "$BUILD"/man/*; do
+    said=$(groff -man -ww -z -Tutf8 "$page" 2>&1)
+    [ -z "$said" ] || fail "$page: $said"
+done
+grep -q '^\.B quotas.memory' "$BUILD/man/vmd.yaml.5" || fail "vmd.yaml(5) has the keys of the table"
+grep -q 'stop..grace' "$BUILD/man/vmd.8" || fail "vmd(8) has the flags of the table"
+units=$(dirname "$0")/../../packaging/systemd
+if command -v systemd-analyze >/dev/null; then
+    for unit in "$units"/*.service "$units"/*.socket "$units"/user/*.service "$units"/user/*.socket; do
+        said=$(systemd-analyze verify --man=no "$unit" 2>&1 | grep -v "is not executable: No such file")
+        [ -z "$said" ] || fail "$unit: $said"
+    done
+fi
 # finish() looks for the log of a daemon
 finish
