@@ -78,6 +78,42 @@ static res_code_t read_file(const char *path, struct buf *out, bool *missing, st
     return OK; /* too large: the reader of YAML says so */
 }
 
+static const char *copy(struct mgr_config *c, const char *s)
+{
+    return arena_strdup(&c->arena, s ? s : "");
+}
+
+/* --socket stands for every Unix socket, --listen comes on top. */
+static res_code_t override_listeners(const struct mgr_config_source *source, struct mgr_config *c,
+                                     struct err *err)
+{
+    const struct mgr_listener_config *tls = &source->tls;
+    struct mgr_listener_config *list =
+        arena_zalloc(&c->arena, (c->listen_count + 2) * sizeof *list);
+    size_t n = 0;
+    if (!list)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the configuration");
+    if (source->socket)
+        list[n++] =
+            (struct mgr_listener_config){copy(c, source->socket), 0600,          copy(c, NULL),
+                                         copy(c, NULL),           copy(c, NULL), copy(c, NULL)};
+    for (size_t i = 0; i < c->listen_count; i++)
+        if (!source->socket || *c->listen[i].tcp)
+            list[n++] = c->listen[i];
+    if (tls->tcp)
+        list[n++] = (struct mgr_listener_config){copy(c, NULL),     0600,
+                                                 copy(c, tls->tcp), copy(c, tls->certificate),
+                                                 copy(c, tls->key), copy(c, tls->client_ca)};
+    for (size_t i = 0; i < n; i++) {
+        const struct mgr_listener_config *l = &list[i];
+        if (!l->unix_path || !l->tcp || !l->certificate || !l->key || !l->client_ca)
+            return err_set(err, ERR_NO_MEMORY, "no memory for the configuration");
+    }
+    c->listen = list;
+    c->listen_count = n;
+    return OK;
+}
+
 /* Flags stand above the file. */
 static res_code_t override(const struct mgr_config_source *source, struct mgr_config *c,
                            struct err *err)
@@ -87,35 +123,27 @@ static res_code_t override(const struct mgr_config_source *source, struct mgr_co
         if (mgr_config_set(c, o->key, o->value, err))
             return err_wrap(err, "%s", o->flag);
     }
-    if (!source->socket)
-        return OK;
-    size_t kept = 1;
-    struct mgr_listener_config *list =
-        arena_zalloc(&c->arena, (c->listen_count + 1) * sizeof *list);
-    char *path = arena_strdup(&c->arena, source->socket);
-    if (!list || !path)
-        return err_set(err, ERR_NO_MEMORY, "no memory for the configuration");
-    list[0] = (struct mgr_listener_config){
-        .unix_path = path, .mode = 0600, .tcp = "", .certificate = "", .key = "", .client_ca = ""};
-    for (size_t i = 0; i < c->listen_count; i++)
-        if (*c->listen[i].tcp)
-            list[kept++] = c->listen[i];
-    c->listen = list;
-    c->listen_count = kept;
-    return OK;
+    return override_listeners(source, c, err);
 }
 
 /* Unless configured: the daemon's own user and root, without quotas. */
-static res_code_t add_own_tenant(struct mgr_config *c, struct err *err)
+static res_code_t add_own_tenant(const struct mgr_config_source *source, struct mgr_config *c,
+                                 struct err *err)
 {
     struct mgr_tenant_config *own = arena_zalloc(&c->arena, sizeof *own);
     uint32_t *uids = arena_zalloc(&c->arena, 2 * sizeof *uids);
-    if (!own || !uids)
+    char **names = arena_zalloc(&c->arena, sizeof source->names);
+    if (!own || !uids || !names)
         return err_set(err, ERR_NO_MEMORY, "no memory for the configuration");
+    for (size_t i = 0; i < source->name_count; i++)
+        if (!(names[i] = arena_strdup(&c->arena, source->names[i])))
+            return err_set(err, ERR_NO_MEMORY, "no memory for the configuration");
     uids[0] = geteuid();
     *own = (struct mgr_tenant_config){.name = "default",
                                       .uids = uids,
                                       .uid_count = 2,
+                                      .certificates = names,
+                                      .certificate_count = source->name_count,
                                       .admin = true,
                                       .isolate_guests = c->workers_isolation == MGR_ISOLATE_GUEST};
     for (unsigned q = 0; q < MGR_QUOTA_COUNT; q++)
@@ -141,8 +169,8 @@ res_code_t mgr_config_load(const struct mgr_config_source *source, struct mgr_co
         rc = mgr_config_parse(source->file ? source->file : "defaults",
                               text.data ? (char *)text.data : "", text.len, &c, problems, err);
     buf_fini(&text);
-    if (!rc &&
-        ((rc = override(source, c, err)) || (!c->tenants_count && (rc = add_own_tenant(c, err))))) {
+    if (!rc && ((rc = override(source, c, err)) ||
+                (!c->tenants_count && (rc = add_own_tenant(source, c, err))))) {
         mgr_problem(problems, "vmd", NULL, "%s", err->text);
         mgr_config_free(c);
     }

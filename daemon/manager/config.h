@@ -76,7 +76,10 @@ struct mgr_config_source {
     const char *file;   /* NULL: none, defaults only */
     bool must_exist;    /* it was named by the user */
     const char *socket; /* --socket: stands for every Unix socket of the file; NULL: not given */
-    struct mgr_override overrides[16];
+    struct mgr_listener_config tls; /* --listen, --tls-...: one door more, if tcp is not NULL */
+    const char *names[16];          /* --tls-name: certificates of the daemon's own tenant */
+    size_t name_count;
+    struct mgr_override overrides[24];
     size_t override_count;
 };
 

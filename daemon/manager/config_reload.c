@@ -147,7 +147,7 @@ void mgr_reload_from_source(struct mgr *m)
     struct mgr_config *fresh = NULL;
     struct mgr_problems problems = {0};
     struct err err;
-    mgr_notify_reloading();
+    mgr_sd_notify_reloading();
     if (mgr_config_load(m->opt->source, &fresh, &problems, &err)) {
         if (problems.count)
             log_problems(&problems);
@@ -160,5 +160,5 @@ void mgr_reload_from_source(struct mgr *m)
         mgr_config_free(fresh);
     }
     mgr_problems_fini(&problems);
-    mgr_notify("READY=1");
+    mgr_sd_notify("READY=1");
 }

@@ -144,8 +144,8 @@ res_code_t mgr_value_address(const char *text, char host[256], uint16_t *port, s
     if (!colon)
         return err_set(err, ERR_INVALID, "\"%.80s\" has no port", text);
     s = colon + 1;
-    if (!digits(&s, &n) || *s || n == 0 || n > 65535)
-        return err_set(err, ERR_INVALID, "\"%.80s\": the port is not 1 to 65535", text);
+    if (!digits(&s, &n) || *s || n > 65535)
+        return err_set(err, ERR_INVALID, "\"%.80s\": the port is not 0 to 65535", text);
     const char *begin = text, *end = colon;
     if (*begin == '[') {
         if (end[-1] != ']')
@@ -156,7 +156,8 @@ res_code_t mgr_value_address(const char *text, char host[256], uint16_t *port, s
         return err_set(err, ERR_INVALID, "\"%.80s\": write an IPv6 address as [%.*s]:%u", text,
                        (int)MIN(end - begin, 60), begin, (unsigned)n);
     }
-    if (end <= begin || end - begin > 255 || memchr(begin, ' ', (size_t)(end - begin)))
+    if (end - begin > 255 || (*text == '[' && end == begin) ||
+        memchr(begin, ' ', (size_t)(end - begin)))
         return err_set(err, ERR_INVALID, "\"%.80s\" has no host that could be one", text);
     memcpy(host, begin, (size_t)(end - begin));
     host[end - begin] = 0;

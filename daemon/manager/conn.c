@@ -1,6 +1,7 @@
 #include "daemon/manager/conn.h"
 #include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
+#include "daemon/manager/systemd.h"
 #include "daemon/manager/tenant.h"
 #include "engine/base/log.h"
 #include "engine/base/os.h"
@@ -267,8 +268,8 @@ res_t mgr_listen(struct mgr *m, struct err *err)
         return err_set(err, ERR_INVALID, "socket %s: longer than %zu bytes", path,
                        sizeof sa.sun_path - 1);
     strcpy(sa.sun_path, path);
-    if (m->opt->listen_fd >= 0)
-        return listen_on(m, m->opt->listen_fd, err);
+    if ((m->socket_passed = mgr_sd_listen_fds() > 0))
+        return listen_on(m, MGR_SD_FIRST_FD, err);
     if (slash && slash != path) {
         memcpy(dir, path, (size_t)(slash - path));
         dir[slash - path] = 0;
@@ -294,7 +295,8 @@ res_t mgr_listen(struct mgr *m, struct err *err)
 void mgr_listen_stop(struct mgr *m)
 {
     if (!uv_is_closing((uv_handle_t *)&m->listener)) {
-        if (m->opt->listen_fd < 0)
+        mgr_sd_notify("STOPPING=1");
+        if (!m->socket_passed)
             unlink(m->opt->socket);
         uv_close((uv_handle_t *)&m->listener, NULL);
     }

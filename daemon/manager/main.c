@@ -1,6 +1,6 @@
 /* vmd: flags, configuration, the background, the log. */
 #include "daemon/manager/config.h"
-#include "daemon/manager/config_check.h"
+#include "daemon/manager/config_table.h"
 #include "daemon/manager/manager.h"
 #include "daemon/manager/systemd.h"
 #include "engine/base/log.h"
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,35 +81,81 @@ static void beside(const char *name, char *out, size_t cap)
     snprintf(out + at, cap - at, "%s", name);
 }
 
-/* An absolute path of the same file: the background has another working directory. */
-static const char *absolute(const char *path)
+static char *print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static char *print(const char *fmt, ...)
 {
-    char *whole, here[PB_PATH_MAX];
-    if (*path == '/' || !getcwd(here, sizeof here))
-        return path;
-    if (asprintf(&whole, "%s/%s", here, path) < 0) {
+    char *s;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&s, fmt, ap);
+    va_end(ap);
+    if (n < 0) {
         fputs("vmd: no memory\n", stderr);
         exit(1);
     }
-    return whole;
+    return s;
 }
 
-static void override_with(struct mgr_config_source *s, int flag, const char *value)
+/* An absolute path of the same file: the background has another working directory. */
+static const char *absolute(const char *path)
 {
-    char *text = NULL;
-    if (flag == FLAG_STOP_GRACE && *value && strspn(value, "0123456789") == strlen(value)) {
-        if (asprintf(&text, "%sms", value) < 0)
-            exit(1);
-        value = text;
-    } else if (flag == FLAG_STATE || flag == FLAG_WORKER || flag == FLAG_IMPORT) {
-        value = absolute(value);
+    char here[PB_PATH_MAX];
+    return *path == '/' || !getcwd(here, sizeof here) ? path : print("%s/%s", here, path);
+}
+
+/* The last of one key counts. */
+static void override_with(struct mgr_config_source *s, const char *key, const char *value,
+                          const char *flag)
+{
+    struct mgr_override *o = s->overrides;
+    while (o < s->overrides + s->override_count && strcmp(o->key, key))
+        o++;
+    if (o == s->overrides + s->override_count)
+        s->override_count++;
+    ASSERT(s->override_count <= ARRAY_LEN(s->overrides)); /* keys that flags stand for are few */
+    *o = (struct mgr_override){.key = key, .value = value, .flag = flag};
+}
+
+/* handshake_ms=300 is clients.handshake: 300ms. */
+static void take_limit(struct mgr_config_source *s, const char *given)
+{
+    size_t n = strcspn(given, "=");
+    bool ms = n > 3 && !strncmp(given + n - 3, "_ms", 3);
+    const char *name = print("%.*s", (int)(ms ? n - 3 : n), given);
+    const struct mgr_key *k = mgr_key_find("clients", name);
+    if (!given[n] || !k || (k->type == MGR_TIME) != ms || !strcmp(name, "request_ids")) {
+        fprintf(stderr, "vmd: --limit %s: there is no such limit; see vmd --help\n", given);
+        exit(2);
     }
-    ASSERT(s->override_count < ARRAY_LEN(s->overrides));
-    char *name;
-    if (asprintf(&name, "--%s", flags[flag].name) < 0)
-        exit(1);
-    s->overrides[s->override_count++] =
-        (struct mgr_override){.key = flags[flag].key, .value = value, .flag = name};
+    override_with(s, print("clients.%s", name), print("%s%s", given + n + 1, ms ? "ms" : ""),
+                  print("--limit %s", given));
+}
+
+static void take_listen(struct mgr_config_source *s, int flag, const char *value)
+{
+    static const char scheme[] = "tcp+tls://";
+    if (flag == FLAG_TLS_CERT) {
+        s->tls.certificate = absolute(value);
+    } else if (flag == FLAG_TLS_KEY) {
+        s->tls.key = absolute(value);
+    } else if (flag == FLAG_TLS_CA) {
+        s->tls.client_ca = absolute(value);
+    } else if (strncmp(value, scheme, sizeof scheme - 1)) {
+        fprintf(stderr, "vmd: --listen %s: %sHOST:PORT was expected\n", value, scheme);
+        exit(2);
+    } else {
+        s->tls.tcp = value + sizeof scheme - 1;
+    }
+}
+
+/* A flag that is a key of the configuration. */
+static void take_key(struct mgr_config_source *s, int flag, const char *value)
+{
+    if (flag == FLAG_STOP_GRACE && *value && strspn(value, "0123456789") == strlen(value))
+        value = print("%sms", value);
+    else if (flag == FLAG_STATE || flag == FLAG_WORKER || flag == FLAG_IMPORT)
+        value = absolute(value);
+    override_with(s, flags[flag].key, value, print("--%s", flags[flag].name));
 }
 
 static void take_flag(struct invocation *in, int flag, const char *value)
@@ -136,11 +183,24 @@ static void take_flag(struct invocation *in, int flag, const char *value)
     case FLAG_HELP:
         print_help(stdout);
         exit(0);
-    default: /* the last of one kind counts */
-        for (size_t i = 0; i < in->source.override_count; i++)
-            if (!strcmp(in->source.overrides[i].key, flags[flag].key))
-                in->source.overrides[i] = in->source.overrides[--in->source.override_count];
-        override_with(&in->source, flag, value);
+    case FLAG_LISTEN:
+    case FLAG_TLS_CERT:
+    case FLAG_TLS_KEY:
+    case FLAG_TLS_CA:
+        take_listen(&in->source, flag, value);
+        return;
+    case FLAG_TLS_NAME:
+        if (in->source.name_count == ARRAY_LEN(in->source.names)) {
+            fputs("vmd: that many --tls-name belong into the configuration\n", stderr);
+            exit(2);
+        }
+        in->source.names[in->source.name_count++] = value;
+        return;
+    case FLAG_LIMIT:
+        take_limit(&in->source, value);
+        return;
+    default:
+        take_key(&in->source, flag, value);
     }
 }
 
@@ -169,6 +229,12 @@ static void parse(struct invocation *in, int argc, char **argv)
     }
     if (optind < argc) {
         fprintf(stderr, "vmd: unexpected \"%s\"; see vmd --help\n", argv[optind]);
+        exit(2);
+    }
+    const struct mgr_listener_config *tls = &in->source.tls;
+    bool all = tls->tcp && tls->certificate && tls->key && tls->client_ca;
+    if (!all && (tls->tcp || tls->certificate || tls->key || tls->client_ca)) {
+        fputs("vmd: --listen, --tls-cert, --tls-key and --tls-ca belong together\n", stderr);
         exit(2);
     }
 }
@@ -201,12 +267,12 @@ static struct mgr_config *configure(struct invocation *in)
 
 /* The parent waits in here until the child listens, and exits with its verdict. Returns, in the child, the
  * descriptor to give it on. */
-static int go_to_background(int listen_fd)
+static int go_to_background(void)
 {
     int pipe_fd[2];
     char ok = 1;
     /* What the starter had open is not the daemon's. */
-    close_range(listen_fd >= 0 ? (unsigned)listen_fd + 1 : 3, ~0u, 0);
+    close_range(3, ~0u, 0);
     if (pipe2(pipe_fd, O_CLOEXEC)) {
         perror("vmd: pipe");
         exit(1);
@@ -297,12 +363,9 @@ static void fill_options(struct mgr_options *opt, const struct invocation *in,
     opt->socket = first_unix(config);
     if (!*config->daemon_state && pb_default_state(state, &err))
         fail(&err);
-    if (mgr_listen_fd(&opt->listen_fd, &err) ||
-        (opt->listen_fd >= 0 &&
-         mgr_listen_fd_path(opt->listen_fd, socket_path, sizeof socket_path, &err)) ||
-        (opt->listen_fd < 0 && !opt->socket && pb_default_socket(socket_path, &err)))
+    if (!config->listen_count && pb_default_socket(socket_path, &err))
         fail(&err);
-    if (opt->listen_fd >= 0 || !opt->socket)
+    if (!config->listen_count)
         opt->socket = socket_path;
 }
 
@@ -319,7 +382,7 @@ int main(int argc, char **argv)
     fill_options(&opt, &in, config);
     settle_process(config);
     snprintf(log, sizeof log, "%.4000s/vmd.log", opt.state);
-    int tell = in.background ? go_to_background(opt.listen_fd) : -1;
+    int tell = in.background ? go_to_background() : -1;
     if (in.background)
         opt.log_fallback = log;
     if (mgr_init(&mgr, &opt, &err))
@@ -330,7 +393,8 @@ int main(int argc, char **argv)
     if (in.pid_file)
         write_pid_file(in.pid_file);
     log_info("version " VV_VERSION ", pid %d, listening on %s, state in %s", (int)getpid(),
-             opt.socket, opt.state);
+             opt.socket ? opt.socket : "TCP", opt.state);
+    mgr_sd_notify("READY=1");
     if (tell >= 0 && write(tell, "", 1) == 1)
         close(tell);
     mgr_run(&mgr);

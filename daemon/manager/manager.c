@@ -4,7 +4,6 @@
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
 #include "daemon/manager/metrics.h"
-#include "daemon/manager/systemd.h"
 #include "daemon/manager/tenant.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -96,7 +95,6 @@ static void on_signal(uv_signal_t *s, int signo)
         mgr_reload_from_source(m);
         return;
     }
-    mgr_notify("STOPPING=1");
     log_info("signal %d: stopping (%u guests run)", signo, m->guests_active);
     m->stopping = true;
     mgr_listen_stop(m);
@@ -177,7 +175,6 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
 
 void mgr_run(struct mgr *m)
 {
-    mgr_notify("READY=1");
     mgr_workers_provide(m); /* not before: a worker inherits where the log goes */
     uv_run(m->loop, UV_RUN_DEFAULT);
 }

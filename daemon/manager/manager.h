@@ -32,7 +32,6 @@ struct mgr_options {
     const struct mgr_config_source *source; /* read again by SIGHUP */
     const char
         *log_fallback; /* where the log goes if the configuration names no file; NULL: stderr */
-    int listen_fd;     /* `socket` is listened on already, by the service manager; else -1 */
 };
 
 struct mgr_config;
@@ -61,6 +60,7 @@ struct mgr {
 
     /* clients */
     uv_pipe_t listener;
+    bool socket_passed; /* by systemd */
     struct list conns, dirty_conns;
     unsigned conn_count;
     uv_timer_t deadline_timer;

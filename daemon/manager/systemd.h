@@ -1,19 +1,22 @@
 /*
- * manager/systemd.h - what a service manager hands over and wants to hear, by its public protocols, without its library.
- * Looks into: base.  Used by: daemon/manager.  Thread: the loop's.
+ * manager/systemd.h - the two conversations with systemd, by hand: sockets it opened for us, and how we are.
+ *
+ * Looks into: base.  Used by: daemon/manager.
+ * Without systemd both are nothing. Protocols: sd_listen_fds(3), sd_notify(3).
+ * Thread: the loop's.
  */
 #ifndef MANAGER_SYSTEMD_H
 #define MANAGER_SYSTEMD_H
 
-#include "engine/base/err.h"
+#define MGR_SD_FIRST_FD 3
 
-/* Tell the service manager, if there is one ($NOTIFY_SOCKET): "READY=1", "STOPPING=1", "STATUS=...". */
-void mgr_notify(const char *state);
-void mgr_notify_reloading(void);
-/* The Unix stream socket that was listened on for us ($LISTEN_FDS); -1: none. It is close-on-exec from now on, and the variables
- * are gone. Fails: ERR_INVALID: what was passed is of no use here. */
-res_t mgr_listen_fd(int *fd, struct err *err);
-/* The path it is bound to. Fails: ERR_INVALID. */
-res_t mgr_listen_fd_path(int fd, char *out, unsigned cap, struct err *err);
+/* How many descriptors, from MGR_SD_FIRST_FD on, are ours (LISTEN_PID names this process). They become close-on-exec, and the
+ * environment forgets them, so that no child believes in them. Later calls say 0. */
+unsigned mgr_sd_listen_fds(void);
+
+/* "READY=1", "STOPPING=1", "STATUS=..."; lost if nobody listens. */
+void mgr_sd_notify(const char *state);
+/* Before a reload ("RELOADING=1" with the time systemd wants); READY=1 ends it. */
+void mgr_sd_notify_reloading(void);
 
 #endif

@@ -203,6 +203,7 @@ static void items_are_checked_like_sections(void **state)
                                      "(there is no TCP without TLS)\n");
     says("listen: [{unix: /a, mode: '8'}]\n",
          "t:1:27: mode: \"8\" is not octal; expected a file mode as \"0660\", at most 0777\n");
+    mgr_config_free(good("listen: [{tcp: ':0', certificate: /a, key: /a, client_ca: /a}]"));
     says("listen: [{tcp: '::1:70', certificate: /a, key: /a, client_ca: /a}]\n",
          "t:1:16: tcp: \"::1:70\": write an IPv6 address as [::1]:70; expected HOST:PORT or "
          "[IPV6]:PORT\n");
