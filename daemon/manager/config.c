@@ -93,12 +93,18 @@ static res_code_t override_listeners(const struct mgr_config_source *source, str
     size_t n = 0;
     if (!list)
         return err_set(err, ERR_NO_MEMORY, "no memory for the configuration");
-    if (source->socket)
-        list[n++] =
-            (struct mgr_listener_config){copy(c, source->socket), 0600,          copy(c, NULL),
-                                         copy(c, NULL),           copy(c, NULL), copy(c, NULL)};
+    char usual[PB_PATH_MAX];
+    const char *socket = source->socket;
+    if (tls->tcp && !socket && !c->listen_count) { /* then the usual one is meant to stay */
+        if (pb_default_socket(usual, err))
+            return FAIL;
+        socket = usual;
+    }
+    if (socket)
+        list[n++] = (struct mgr_listener_config){copy(c, socket), 0600,          copy(c, NULL),
+                                                 copy(c, NULL),   copy(c, NULL), copy(c, NULL)};
     for (size_t i = 0; i < c->listen_count; i++)
-        if (!source->socket || *c->listen[i].tcp)
+        if (!socket || *c->listen[i].tcp)
             list[n++] = c->listen[i];
     if (tls->tcp)
         list[n++] = (struct mgr_listener_config){copy(c, NULL),     0600,

@@ -385,11 +385,13 @@ int main(int argc, char **argv)
     int tell = in.background ? go_to_background() : -1;
     if (in.background)
         opt.log_fallback = log;
+    mgr_config_apply_log(config, NULL); /* the folder of the other one may not be there yet */
     if (mgr_init(&mgr, &opt, &err))
         fail(&err);
-    if (in.background)
+    if (in.background) {
         detach(*config->log_file ? config->log_file : log);
-    mgr_config_apply_log(config, opt.log_fallback);
+        mgr_config_apply_log(config, log);
+    }
     if (in.pid_file)
         write_pid_file(in.pid_file);
     log_info("version " VV_VERSION ", pid %d, listening on %s, state in %s", (int)getpid(),
