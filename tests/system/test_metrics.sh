@@ -30,17 +30,18 @@ done
 
 guest --rm echo twelve bytes
 guest -d --name s spin
-guest crash
+guest --rm echo more
+guest crash # perhaps before it was heard to have started
 get /metrics
 said=$($python "$(dirname "$0")/prom_check.py" <"$dir/body") || fail "the format, with figures: $said"
-[ "$(value vmd_guest_starts_total)" = 3 ] || fail "three guests were started: $(value vmd_guest_starts_total)"
-[ "$(value vmd_guest_start_seconds_count)" = 3 ] || fail "their starts were timed"
-[ "$(value vmd_guest_ends_total)" = 1 ] || fail "one ended: $(value vmd_guest_ends_total)"
+[ "$(value vmd_guest_starts_total)" -ge 3 ] || fail "three guests were started: $(value vmd_guest_starts_total)"
+[ "$(value vmd_guest_start_seconds_count)" = "$(value vmd_guest_starts_total)" ] || fail "their starts were timed"
+[ "$(value vmd_guest_ends_total)" = 2 ] || fail "two ended: $(value vmd_guest_ends_total)"
 [ "$(value vmd_guest_failures_total)" = 2 ] || fail "two were lost: $(value vmd_guest_failures_total)"
 [ "$(value vmd_worker_deaths_total)" = 1 ] || fail "one worker died: $(value vmd_worker_deaths_total)"
 [ "$(value vmd_console_bytes_total)" -ge 13 ] || fail "console bytes: $(value vmd_console_bytes_total)"
 [ "$(value 'vmd_guests{state="failed"}')" = 2 ] || fail "two failed guests are known: $(value 'vmd_guests{state="failed"}')"
-[ "$(value 'vmd_calls_total{method="CreateGuest",status="OK"}')" = 3 ] || fail "CreateGuest was called three times"
+[ "$(value 'vmd_calls_total{method="CreateGuest",status="OK"}')" = 4 ] || fail "CreateGuest was called four times"
 [ "$(value 'vmd_quota_limit{tenant="default",quota="guests"}')" = +Inf ] || fail "the default tenant has no quota"
 run stop nosuch
 get /metrics

@@ -221,6 +221,8 @@ static void emit_man8(void)
         "Stop: no new connections, guests end (SIGTERM, workers.stop_grace, SIGKILL), clients read "
         "the last answers. A\n"
         "second signal leaves the grace out.\n"
+        ".TP\n.B SIGUSR1\nLeave: end at once, and leave guests running for the next vmd, where\n"
+        "workers.running_guests is adopt; the way to a new version without an end for guests.\n"
         ".SH EXIT STATUS\n.TP\n.B 0\nIt was told to stop, or the configuration is correct (\\-t).\n"
         ".TP\n.B 1\nIt could not start, or the configuration is wrong.\n.TP\n.B 2\nThe command "
         "line is wrong.\n"
