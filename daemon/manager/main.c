@@ -81,18 +81,23 @@ static void beside(const char *name, char *out, size_t cap)
     snprintf(out + at, cap - at, "%s", name);
 }
 
-static char *print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static char *print(const char *fmt, ...)
+/* What flags say lives as long as the process. */
+static const char *print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static const char *print(const char *fmt, ...)
 {
-    char *s;
+    static struct arena words;
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&s, fmt, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    if (n < 0) {
+    char *s = n < 0 ? NULL : arena_alloc(&words, (size_t)n + 1);
+    if (!s) {
         fputs("vmd: no memory\n", stderr);
         exit(1);
     }
+    va_start(ap, fmt);
+    vsnprintf(s, (size_t)n + 1, fmt, ap);
+    va_end(ap);
     return s;
 }
 
@@ -372,8 +377,8 @@ static void fill_options(struct mgr_options *opt, const struct invocation *in,
 int main(int argc, char **argv)
 {
     static char log[PB_PATH_MAX];
-    struct invocation in = {0};
-    struct mgr_options opt = {0};
+    static struct invocation in;
+    static struct mgr_options opt;
     static struct mgr mgr;
     struct err err;
     log_set_name("vmd");
