@@ -14,7 +14,7 @@ while read -r field type; do
     TIME) field=${field}_ns ;;
     esac
     case $field in
-    log_*) continue ;; # config_reload.c puts the log where it belongs
+    log_* | workers_isolation) continue ;; # the configuration itself puts them where they belong
     esac
     # shellcheck disable=SC2086
     grep -qw "$field" $readers || { echo "config.def: nobody reads $field"; wrong=1; }
