@@ -440,6 +440,8 @@ static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *
 static void free_call(struct call *c)
 {
     abandon(c);
+    if (c->conn->ops->ended && c->accepted)
+        c->conn->ops->ended(c->conn->ctx, c->pub.id, c->finished ? c->status : 1 /* CANCELLED */);
     c->finished = true;
     count_held(c);
     list_remove(&c->link);

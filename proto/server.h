@@ -78,6 +78,8 @@ struct pb_conn_ops {
     void (*wake)(void *conn_ctx);
     struct pb_health *health; /* NULL: everything serves */
     struct pb_conn_times times;
+    /* A call of a known method ended, however it did, with this gRPC status. NULL: nobody counts. */
+    void (*ended)(void *conn_ctx, enum pb_method_id method, int status);
 };
 
 res_t pb_conn_new(const struct pb_conn_ops *ops, void *conn_ctx, struct pb_conn **conn,

@@ -1,4 +1,5 @@
 /* Workers that outlive their daemon: rule (5) of worker.h. */
+#include "daemon/manager/config.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/journal.h"
 #include "daemon/manager/worker_int.h"
@@ -24,6 +25,13 @@ static struct sockaddr_un address(int dir, uint64_t number)
     return sa;
 }
 
+uint32_t mgr_orphan_seconds(const struct mgr *m)
+{
+    return m->opt->config->workers_running_guests == MGR_RUNNING_GUESTS_ADOPT
+               ? (uint32_t)(m->opt->config->workers_adopt_within_ns / 1000000000)
+               : 0;
+}
+
 static int open_dir(const struct mgr *m)
 {
     char path[PB_PATH_MAX];
@@ -35,7 +43,7 @@ static int open_dir(const struct mgr *m)
 
 int mgr_worker_listen(const struct mgr_worker *w)
 {
-    if (!w->m->opt->orphan_seconds)
+    if (!mgr_orphan_seconds(w->m))
         return -1;
     CLEANUP(close_fd) int dir = open_dir(w->m);
     struct sockaddr_un sa = address(dir, w->number);

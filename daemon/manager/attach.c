@@ -1,6 +1,7 @@
 /* Console readers: AttachGuest and ReadLogs. */
 #include "daemon/manager/conn.h"
 #include "daemon/manager/guest.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 
 #include <stdlib.h>
@@ -230,6 +231,7 @@ void mgr_reader_pull(struct pb_call *call)
         chunk.dropped = piece.dropped;
         chunk.time_ns = piece.time_ns;
         g->dropped += piece.dropped;
+        mgr_count(g->m, MGR_METRIC_CONSOLE_DROPPED, piece.dropped);
         chunk.data = (ProtobufCBinaryData){n, bytes};
         chunk.seq = r->at.seq - n;
         PbAttachResponse resp = PB_ATTACH_RESPONSE__INIT;

@@ -1,4 +1,5 @@
 #include "daemon/manager/conn.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "daemon/manager/tenant.h"
 #include "engine/base/log.h"
@@ -135,6 +136,11 @@ static void mark_dirty(void *ctx)
     struct conn *c = ctx;
     if (!c->closing && list_empty(&c->dirty))
         list_append(&c->m->dirty_conns, &c->dirty);
+}
+
+static void on_call_ended(void *ctx, enum pb_method_id method, int status)
+{
+    mgr_count_call(((struct conn *)ctx)->m, method, status);
 }
 
 /* ---- sending ---- */
@@ -428,7 +434,9 @@ void mgr_on_connection(uv_stream_t *listener, int status)
     c->io.stream.data = c->timer.data = c;
     list_append(&m->conns, &c->link);
     m->conn_count++;
+    mgr_count(m, MGR_METRIC_CONNECTIONS_TOTAL, 1);
     if (accept_conn(c, l, &err)) {
+        mgr_count(m, MGR_METRIC_CONNECTIONS_REFUSED, 1);
         complain(c->m, err.text);
         close_conn(c);
         return;
@@ -462,6 +470,7 @@ void mgr_conns_init(struct mgr *m)
     d->local = (struct pb_conn_ops){
         .handlers = mgr_handlers,
         .wake = mark_dirty,
+        .ended = on_call_ended,
         .health = &m->health,
         /* no PING: the kernel knows when a local client ends, and one that is only stopped (^Z) shall keep its guest */
         .times = {.greeting_ns = LIMIT_OF(m, handshake_ms) * ms,

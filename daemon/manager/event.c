@@ -1,6 +1,8 @@
 #include "daemon/manager/event.h"
+#include "daemon/manager/config.h"
 #include "daemon/manager/conn.h"
 #include "daemon/manager/journal.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "proto/paths.h"
 
@@ -19,7 +21,8 @@ struct event {
 };
 
 struct mgr_events {
-    struct event **ring; /* event n is ring[n % MGR_EVENTS_KEPT] */
+    uint64_t kept;
+    struct event **ring; /* event n is ring[n % kept] */
     uint64_t oldest, next;
     struct list watchers;
 };
@@ -37,12 +40,13 @@ struct watcher {
 res_code_t mgr_events_init(struct mgr *m, struct err *err)
 {
     struct mgr_events *e = calloc(1, sizeof *e);
-    if (!e || !(e->ring = calloc(MGR_EVENTS_KEPT, sizeof *e->ring))) {
+    if (!e || !(e->ring = calloc(m->opt->config->events_kept, sizeof *e->ring))) {
         free(e);
         return err_set(err, ERR_NO_MEMORY, "no memory for events");
     }
     list_init(&e->watchers);
     e->oldest = e->next = 1;
+    e->kept = m->opt->config->events_kept;
     m->events = e;
     return OK;
 }
@@ -53,7 +57,7 @@ void mgr_events_fini(struct mgr *m)
     if (!e)
         return;
     for (uint64_t n = e->oldest; n < e->next; n++)
-        free(e->ring[n % MGR_EVENTS_KEPT]);
+        free(e->ring[n % e->kept]);
     free(e->ring);
     free(e);
     m->events = NULL;
@@ -76,9 +80,9 @@ static void keep(struct mgr_events *e, const PbEvent *from, uint64_t number, uin
     if (e->next == e->oldest)
         e->oldest = e->next = number;
     while (e->oldest < e->next &&
-           (!v || number != e->next || number - e->oldest >= MGR_EVENTS_KEPT)) {
-        free(e->ring[e->oldest % MGR_EVENTS_KEPT]);
-        e->ring[e->oldest++ % MGR_EVENTS_KEPT] = NULL;
+           (!v || number != e->next || number - e->oldest >= e->kept)) {
+        free(e->ring[e->oldest % e->kept]);
+        e->ring[e->oldest++ % e->kept] = NULL;
     }
     if (e->oldest == e->next)
         e->oldest = e->next = number + !v;
@@ -89,7 +93,7 @@ static void keep(struct mgr_events *e, const PbEvent *from, uint64_t number, uin
     v->tenant = copy(&at, from->tenant);
     v->subject = copy(&at, from->subject);
     v->text = copy(&at, from->text);
-    e->ring[number % MGR_EVENTS_KEPT] = v;
+    e->ring[number % e->kept] = v;
     e->next = number + 1;
 }
 
@@ -129,6 +133,7 @@ void mgr_event(struct mgr *m, PbEventType type, const struct mgr_tenant *tenant,
     out.code = code;
     MGR_RECORD(EVENT, event, &out);
     mgr_journal_put(m, &record);
+    mgr_count(m, MGR_METRIC_EVENTS, 1);
     keep(e, &out, number, guest_id);
     list_for_each_safe(l, &e->watchers) pb_call_wake(list_entry(l, struct watcher, link)->call);
 }
@@ -160,7 +165,7 @@ void mgr_events_snapshot(struct mgr *m)
     for (uint64_t n = e->oldest; n < e->next; n++) {
         char cursor[24], guest[24];
         PbEvent out;
-        fill(e->ring[n % MGR_EVENTS_KEPT], &out, cursor, guest);
+        fill(e->ring[n % e->kept], &out, cursor, guest);
         MGR_RECORD(EVENT, event, &out);
         mgr_journal_put(m, &record);
     }
@@ -207,7 +212,7 @@ void mgr_watch_pull(struct pb_call *call)
         return;
     }
     while (w->next < e->next) {
-        const struct event *v = e->ring[w->next++ % MGR_EVENTS_KEPT];
+        const struct event *v = e->ring[w->next++ % e->kept];
         char cursor[24], guest[24];
         PbEvent out;
         if (!wanted(w, v))

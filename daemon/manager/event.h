@@ -6,7 +6,7 @@
  * Rules:
  *  (1) Numbers of events grow by one and are never used twice, over restarts too.
  *  (2) A watcher gets every event of its kind after its cursor, or the call ends with OUT_OF_RANGE.
- *  (3) The newest MGR_EVENTS_KEPT are kept, here and in the journal.
+ *  (3) The newest (events.kept) are kept, here and in the journal.
  *
  * Thread: the loop's.
  */
@@ -15,8 +15,6 @@
 
 #include "daemon/manager/tenant.h"
 #include "proto/event.pb-c.h"
-
-#define MGR_EVENTS_KEPT 10000
 
 struct mgr_events;
 

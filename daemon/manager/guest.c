@@ -2,6 +2,7 @@
 #include "daemon/manager/event.h"
 #include "daemon/manager/image.h"
 #include "daemon/manager/journal.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -104,6 +105,12 @@ res_t mgr_guest_advance(struct mgr_guest *g, enum mgr_change ev, struct err *err
     bool was_running = mgr_guest_running(g), was_over = mgr_guest_over(g);
     if (next == g->state)
         return OK;
+    if (ev == MGR_EV_STARTED)
+        mgr_count_start(g->m, os_now_ns() - g->start_mono_ns);
+    else if (ev == MGR_EV_ENDED)
+        mgr_count(g->m, MGR_METRIC_GUEST_ENDS, 1);
+    else if (next == S(FAILED))
+        mgr_count(g->m, MGR_METRIC_GUEST_FAILURES, 1);
     g->m->by_state[g->state]--;
     g->m->by_state[next]++;
     g->state = next;
@@ -196,7 +203,7 @@ res_t mgr_guest_admit(struct mgr *m, struct mgr_tenant *t, const PbCreateGuestRe
                        "the daemon's state folder takes no records; is its disk full?");
     if (spec->name[0] && by_key(m, t->name, spec->name))
         return name_taken(spec->name, err);
-    mgr_spec_limits(spec->limits, &limits);
+    mgr_spec_limits(m->config, spec->limits, &limits);
     if (mgr_quota_take(t, MGR_QUOTA_GUESTS, 1, err))
         return FAIL;
     mgr_quota_give(t, MGR_QUOTA_GUESTS, 1);
@@ -234,10 +241,8 @@ struct mgr_guest *mgr_guest_enter(struct mgr *m, struct mgr_tenant *t, uint64_t 
     g->m = m;
     g->tenant = t;
     g->id = id;
-    g->spec->vcpus = MAX(g->spec->vcpus, 1u);
-    g->spec->window_bits = g->spec->window_bits ? g->spec->window_bits : 36;
     init_lists(g);
-    mgr_spec_limits(spec->limits, &g->limits);
+    mgr_spec_limits(m->config, spec->limits, &g->limits);
     snprintf(path, sizeof path, "%.4000s/console/%llu", m->opt->state, (unsigned long long)id);
     if (mgr_console_init(&g->console, g->limits.console_bytes, path, err)) {
         free_specs(g);

@@ -221,10 +221,11 @@ void mgr_restore_running(struct mgr *m);
 
 /* spec.c. What was asked for, with the image's configuration (NULL: none) where nothing was, and checked. *spec lives in the arena
  * and points into both. Fails: ERR_INVALID, with what was expected; ERR_NO_MEMORY. */
-res_t mgr_spec_make(const PbCreateGuestRequest *asked, const PbImageConfig *config, struct arena *a,
-                    PbCreateGuestRequest *spec, struct err *err);
+res_t mgr_spec_make(const PbCreateGuestRequest *asked, const PbImageConfig *config, uint32_t vcpus,
+                    struct arena *a, PbCreateGuestRequest *spec, struct err *err);
 /* The limits in force for what was asked. */
-void mgr_spec_limits(const PbGuestLimits *asked, PbGuestLimits *limits);
+void mgr_spec_limits(const struct mgr_config *config, const PbGuestLimits *asked,
+                     PbGuestLimits *limits);
 
 /* A message to a worker, named `to`. */
 #define MGR_TO_WORKER(case_, field_, value_)   \

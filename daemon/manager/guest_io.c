@@ -2,6 +2,7 @@
 #include "daemon/manager/event.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/stats.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
 #include "engine/base/os.h"
@@ -139,7 +140,7 @@ static res_code_t said_output(struct mgr_guest *g, const PbWorkerOutput *o, stru
                        (unsigned long long)mgr_console_seq(&g->console));
     if (!mgr_console_put(&g->console, o->stream, o->data.data, o->data.len, mgr_wall_ns()))
         return err_set(err, ERR_BAD_MESSAGE, "no memory for the console of guest %s", g->name);
-    g->m->console_bytes += o->data.len;
+    mgr_count(g->m, MGR_METRIC_CONSOLE_BYTES, o->data.len);
     mgr_guest_wake_readers(g);
     mgr_guest_grant(g);
     return OK;

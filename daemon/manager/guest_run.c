@@ -2,6 +2,7 @@
 #include "daemon/manager/event.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -48,6 +49,7 @@ res_t mgr_guest_start(struct mgr_guest *g, struct err *err)
     mgr_deadline_clear(&g->m->timers, &g->restart);
     if (again) {
         g->restarts++;
+        mgr_count(g->m, MGR_METRIC_GUEST_RESTARTS, 1);
         g->kill_sent = g->have_fault = g->input_closed = false;
         g->limit_text[0] = g->stopping_by[0] = 0;
         g->input_under_way = 0;

@@ -3,6 +3,7 @@
 #include "daemon/manager/conn.h"
 #include "daemon/manager/digest.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "engine/base/log.h"
 #include "engine/base/os.h"
@@ -47,8 +48,10 @@ static void release(struct import *im)
 {
     if (im->child_alive || im->working || im->call)
         return;
-    if (im->file[0])
+    if (im->file[0]) {
         unlink(im->path);
+        mgr_count(im->m, MGR_METRIC_IMPORTS_FAILED, 1);
+    }
     pb_channel_fini(&im->ch);
     close_fd(&im->fd);
     buf_fini(&im->names);
@@ -300,6 +303,7 @@ static void open_import(struct pb_call *call, const PbImportOpen *open)
     snprintf(im->name, sizeof im->name, "%s", open->name);
     list_append(&m->imports, &im->link);
     m->import_count++;
+    mgr_count(m, MGR_METRIC_IMPORTS_TOTAL, 1);
     pb_channel_init(&im->ch, -1, 4096, false);
     if (open_file(im, &err)) {
         fail(im, &err);

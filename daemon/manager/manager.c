@@ -1,10 +1,12 @@
 #include "daemon/manager/manager.h"
+#include "daemon/manager/config.h"
 #include "daemon/manager/conn.h"
 #include "daemon/manager/event.h"
 #include "daemon/manager/doctor.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
 #include "daemon/manager/journal.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/tenant.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -90,9 +92,12 @@ void mgr_stop_step(struct mgr *m)
 static void on_signal(uv_signal_t *s, int signo)
 {
     struct mgr *m = s->data;
-    uint64_t grace = m->stopping ? 0 : m->opt->stop_grace_ms; /* a second signal: now */
-    if (signo == SIGHUP)
+    uint64_t grace =
+        m->stopping ? 0 : m->config->workers_stop_grace_ns / 1000000; /* a second signal: now */
+    if (signo == SIGHUP) {
+        mgr_reload_from_source(m);
         return;
+    }
     log_info("signal %d: stopping (%u guests run)", signo, m->guests_active);
     m->stopping = true;
     mgr_listen_stop(m);
@@ -164,8 +169,11 @@ static void watch(struct mgr *m, uv_signal_t *s, int signo)
 
 res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
 {
-    *m = (struct mgr){
-        .opt = opt, .loop = uv_default_loop(), .lock_fd = -1, .start_time_ns = mgr_wall_ns()};
+    *m = (struct mgr){.opt = opt,
+                      .config = opt->config,
+                      .loop = uv_default_loop(),
+                      .lock_fd = -1,
+                      .start_time_ns = mgr_wall_ns()};
     list_init(&m->listeners);
     list_init(&m->conns);
     list_init(&m->dirty_conns);
@@ -177,7 +185,7 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     mgr_timers_init(&m->timers, m->loop);
     mgr_workers_init(m);
     if (mgr_tenants_configure(m, opt->tenants, opt->tenant_count, err) || lock_state(m, err) ||
-        mgr_images_init(m, err) || mgr_events_init(m, err) || make_folders(m, err) ||
+        mgr_images_init(m, err) || mgr_metrics_init(m, err) || mgr_events_init(m, err) || make_folders(m, err) ||
         mgr_journal_open(m, mgr_restore_record, mgr_restore_snapshot, err) || mgr_listen(m, err))
         return FAIL;
     m->listening = true;
@@ -215,6 +223,7 @@ void mgr_fini(struct mgr *m)
 {
     while (!list_empty(&m->guests)) /* out of the books, not out of the journal */
         mgr_guest_leave(list_entry(m->guests.next, struct mgr_guest, link), false);
+    mgr_metrics_close(m);
     uv_walk(m->loop, close_handle, NULL);
     uv_run(m->loop, UV_RUN_DEFAULT);
     mgr_journal_close(m); /* the pool is done with it */
@@ -225,6 +234,9 @@ void mgr_fini(struct mgr *m)
     mgr_tenants_fini(m);
     mgr_timers_fini(&m->timers);
     mgr_layers_fini(m);
+    mgr_metrics_fini(m);
+    if (m->config != m->opt->config)
+        mgr_config_free((struct mgr_config *)(uintptr_t)m->config);
     buf_fini(&m->scratch);
     close_fd(&m->lock_fd);
 }

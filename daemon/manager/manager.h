@@ -25,8 +25,7 @@
 
 #include <uv.h>
 
-#define MGR_STATES 9    /* of guests, UNSPECIFIED included */
-#define MGR_SUMS_MAX 64 /* names of engine counters */
+#define MGR_STATES 9 /* of guests, UNSPECIFIED included */
 
 /* One more door than mgr_options.socket. */
 struct mgr_listen_config {
@@ -52,21 +51,25 @@ struct mgr_conn_limits { /* 0: the default */
 };
 
 struct mgr_options {
-    const char *socket;      /* path of the Unix socket; NULL: none */
-    const char *state;       /* folder for images */
-    const char *worker_path; /* vmd-worker */
-    const char *import_path; /* vmd-import */
-    uint64_t stop_grace_ms;  /* for guests, when the daemon ends */
-    uint32_t
-        orphan_seconds; /* how long guests outlive a daemon that dies or leaves them; 0: they end with it */
-    const struct mgr_tenant_config *tenants;
+    const char *socket;                      /* path of the Unix socket; NULL: none */
+    const char *state;                       /* folder for images, guests, events */
+    const char *worker_path;                 /* vmd-worker */
+    const char *import_path;                 /* vmd-import */
+    const struct mgr_tenant_config *tenants; /* config's, at the start */
     size_t tenant_count;
-    const struct mgr_listen_config *listen;
+    const struct mgr_listen_config *listen; /* doors beside socket */
     size_t listen_count;
     struct mgr_conn_limits conn_limits;
+    const struct mgr_config *config; /* with which the daemon starts; it lives as long (config.h) */
+    const struct mgr_config_source *source; /* read again by SIGHUP */
+    const char
+        *log_fallback; /* where the log goes if the configuration names no file; NULL: stderr */
 };
 
 struct cf_report;
+struct mgr_config;
+struct mgr_config_source;
+struct mgr_metrics;
 struct mgr_tenant_config;
 struct mgr_journal;
 struct mgr_events;
@@ -77,6 +80,8 @@ struct mgr_image_name;
 
 struct mgr {
     const struct mgr_options *opt;
+    const struct mgr_config *config; /* in force now; a reload replaces it */
+    struct mgr_metrics *metrics;
     uv_loop_t *loop;
     int64_t start_time_ns;
     int lock_fd; /* on the state folder */
@@ -125,12 +130,6 @@ struct mgr {
     struct mgr_events *events;
     struct mgr_found_worker *found; /* while the journal is read: workers it names */
     uint64_t next_event;            /* number of the next */
-    uint64_t console_bytes, worker_deaths;
-    struct mgr_stats_sum {
-        char name[48];
-        uint64_t value;
-    } sums[MGR_SUMS_MAX]; /* engine counters of guests that ended */
-    size_t sum_count;
 
     /* images */
     struct mgr_image *images;     /* uthash by digest */

@@ -197,7 +197,7 @@ static struct mgr_worker *worker_of(struct mgr *m, uint64_t id, const char **why
         s.start_ticks = w->start_ticks;
         s.tenant = w->tenant;
         w->tried = true;
-        if (!m->opt->orphan_seconds)
+        if (!mgr_orphan_seconds(m))
             snprintf(w->why, sizeof w->why, "the daemon was started again; guests end with it");
         else if (mgr_worker_adopt(m, &s, &w->worker, &err))
             snprintf(w->why, sizeof w->why, "%.250s", err.text);

@@ -1,4 +1,5 @@
 #include "daemon/manager/service.h"
+#include "daemon/manager/config.h"
 #include "daemon/manager/conn.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/image.h"
@@ -55,8 +56,6 @@ static struct mgr *mgr_of(const struct pb_call *call)
     return mgr_of_conn(call->conn_ctx);
 }
 
-#define REQUEST_ID_NS ((int64_t)3600 * 1000000000)
-
 static bool same_request(const PbCreateGuestRequest *a, const PbCreateGuestRequest *b)
 {
     struct buf x = {0}, y = {0};
@@ -76,7 +75,8 @@ static res_code_t find_request(struct mgr *m, struct mgr_tenant *t, const PbCrea
     if (!r->request_id[0])
         return OK;
     struct mgr_guest *found = mgr_guest_by_request(m, t, r->request_id);
-    if (!found || mgr_wall_ns() - found->create_time_ns > REQUEST_ID_NS)
+    if (!found || mgr_wall_ns() - found->create_time_ns >
+                      (int64_t)m->config->clients_request_ids_ns)
         return OK;
     if (!same_request(found->asked, r)) {
         err_set(err, ERR_INVALID, "request_id \"%s\" was used for another guest, \"%s\"",
@@ -109,7 +109,7 @@ void mgr_create_guest(struct pb_call *call, const ProtobufCMessage *msg)
     if (!r->image[0])
         err_set(&err, ERR_INVALID, "image is empty; \"vmctl image ls\" shows what there is");
     if (!r->image[0] || mgr_image_resolve(m, r->image, digest, &err) ||
-        mgr_spec_make(r, NULL, &a, &spec, &err) ||
+        mgr_spec_make(r, NULL, (uint32_t)m->config->limits_vcpus, &a, &spec, &err) ||
         (r->validate_only ? mgr_guest_admit(m, t, &spec, &err)
                           : mgr_guest_new(m, t, r, &spec, digest, &g, &err))) {
         pb_call_finish(call, &err);

@@ -1,4 +1,5 @@
 /* What may be asked for a guest, and what it gets where nothing was. */
+#include "daemon/manager/config.h"
 #include "daemon/manager/guest.h"
 #include "proto/paths.h"
 
@@ -168,11 +169,13 @@ static res_code_t merge_env(const PbCreateGuestRequest *asked, const PbImageConf
     return OK;
 }
 
-res_t mgr_spec_make(const PbCreateGuestRequest *asked, const PbImageConfig *config, struct arena *a,
-                    PbCreateGuestRequest *spec, struct err *err)
+res_t mgr_spec_make(const PbCreateGuestRequest *asked, const PbImageConfig *config, uint32_t vcpus,
+                    struct arena *a, PbCreateGuestRequest *spec, struct err *err)
 {
     *spec = *asked;
     spec->base.n_unknown_fields = 0;
+    spec->vcpus = spec->vcpus ? spec->vcpus : vcpus;
+    spec->window_bits = spec->window_bits ? spec->window_bits : 36;
     if (config) {
         bool own_entry = asked->entrypoint_override;
         char **rest = asked->n_args || own_entry ? asked->args : config->cmd;
@@ -194,16 +197,23 @@ res_t mgr_spec_make(const PbCreateGuestRequest *asked, const PbImageConfig *conf
     return check(spec, err);
 }
 
-void mgr_spec_limits(const PbGuestLimits *asked, PbGuestLimits *l)
+static uint64_t or_default(uint64_t asked, uint64_t by_default)
+{
+    return asked ? asked : by_default == UINT64_MAX ? 0 : by_default;
+}
+
+void mgr_spec_limits(const struct mgr_config *config, const PbGuestLimits *asked, PbGuestLimits *l)
 {
     pb_guest_limits__init(l);
     if (asked)
         *l = *asked;
     l->base.n_unknown_fields = 0;
     l->base.unknown_fields = NULL;
-    l->memory_bytes = l->memory_bytes ? l->memory_bytes : (uint64_t)512 << 20;
-    l->overlay_bytes = l->overlay_bytes ? l->overlay_bytes : (uint64_t)64 << 20;
-    l->processes = l->processes ? l->processes : 256;
-    l->files = l->files ? l->files : 1024;
-    l->console_bytes = l->console_bytes ? l->console_bytes : MGR_CONSOLE_KEPT;
+    l->memory_bytes = or_default(l->memory_bytes, config->limits_memory_bytes);
+    l->overlay_bytes = or_default(l->overlay_bytes, config->limits_overlay_bytes);
+    l->processes = (uint32_t)or_default(l->processes, config->limits_processes);
+    l->files = (uint32_t)or_default(l->files, config->limits_files);
+    l->console_bytes = or_default(l->console_bytes, config->limits_console_bytes);
+    l->cpu_ns = or_default(l->cpu_ns, config->limits_cpu_ns);
+    l->wall_ns = or_default(l->wall_ns, config->limits_wall_ns);
 }

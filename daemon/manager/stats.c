@@ -1,6 +1,7 @@
 /* WatchStats: figures of guests, once per interval. */
 #include "daemon/manager/stats.h"
 #include "daemon/manager/conn.h"
+#include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "daemon/manager/worker.h"
 #include "engine/base/log.h"
@@ -29,19 +30,9 @@ void mgr_stats_came(struct mgr_guest *g)
 
 void mgr_stats_ended(struct mgr *m, const PbGuestStats *stats)
 {
-    for (size_t i = 0; i < stats->n_counters; i++) {
-        const PbCounter *c = stats->counters[i];
-        size_t k = 0;
-        while (k < m->sum_count && strcmp(m->sums[k].name, c->name))
-            k++;
-        if (k == m->sum_count) {
-            if (k == MGR_SUMS_MAX || strlen(c->name) >= sizeof m->sums[k].name)
-                continue; /* a worker that makes names up */
-            snprintf(m->sums[k].name, sizeof m->sums[k].name, "%s", c->name);
-            m->sum_count++;
-        }
-        m->sums[k].value += c->value;
-    }
+    for (size_t i = 0; i < stats->n_counters; i++)
+        if (!mgr_count_engine(m, stats->counters[i]->name, stats->counters[i]->value))
+            log_debug("a worker tells of a counter \"%.40s\"", stats->counters[i]->name);
 }
 
 static void ask(struct mgr_guest *g)

@@ -9,7 +9,7 @@
 
 /* New figures of a guest came. */
 void mgr_stats_came(struct mgr_guest *g);
-/* A guest ended with these: they go into m->sums. */
+/* A guest ended with these: they go into the metrics. */
 void mgr_stats_ended(struct mgr *m, const PbGuestStats *stats);
 /* Ask the worker of every guest of a tenant (NULL: all) that runs. */
 void mgr_stats_ask(struct mgr *m, const struct mgr_tenant *t);

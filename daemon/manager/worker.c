@@ -1,10 +1,12 @@
 #include "daemon/manager/worker.h"
 #include "daemon/manager/child.h"
+#include "daemon/manager/config.h"
 #include "daemon/manager/event.h"
 #include "daemon/manager/doctor.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/journal.h"
 #include "daemon/manager/worker_int.h"
+#include "daemon/manager/metrics.h"
 #include "engine/base/log.h"
 
 #include <signal.h>
@@ -53,7 +55,7 @@ void mgr_worker_kill(struct mgr_worker *w, const char *why)
 static void set_up(struct mgr_worker *w)
 {
     PbWorkerSetup setup = PB_WORKER_SETUP__INIT;
-    setup.orphan_seconds = w->m->opt->orphan_seconds;
+    setup.orphan_seconds = mgr_orphan_seconds(w->m);
     MGR_TO_WORKER(SETUP, setup, &setup);
     mgr_worker_tell(w, &to, -1);
 }
@@ -260,7 +262,7 @@ static void child_exited(struct mgr_child *child, int64_t status, int sig)
     describe_exit(w, status, sig, why, sizeof why);
     if (!m->stopping && (!w->ending || w->why[0])) {
         log_error("%s", why);
-        m->worker_deaths++;
+        mgr_count(m, MGR_METRIC_WORKER_DEATHS, 1);
         mgr_event(m, PB_EVENT_TYPE_WORKER_DIED, NULL, "", 0, sig, why);
     }
     if (!w->ready && !w->adopted)
@@ -323,6 +325,7 @@ static res_code_t spawn(struct mgr *m, struct err *err)
                         err))
         return FAIL; /* on_gone frees it */
     mgr_worker_enter(w, fd);
+    mgr_count(m, MGR_METRIC_WORKER_STARTS, 1);
     return OK;
 }
 
@@ -351,7 +354,7 @@ static struct mgr_worker *for_tenant(struct mgr *m, const struct mgr_tenant *t)
         struct mgr_worker *w = list_entry(l, struct mgr_worker, link);
         if (w->ending || !w->ready)
             continue;
-        if (w->tenant == t && !isolated(t) && w->guest_count < MGR_WORKER_GUESTS && !w->once)
+        if (w->tenant == t && !isolated(t) && w->guest_count < m->config->workers_guests && !w->once)
             return w;
         if (!w->tenant)
             nobodys = w;
@@ -421,7 +424,7 @@ void mgr_workers_provide(struct mgr *m)
         return;
     start_by_turns(m);
     unsigned want = list_empty(&m->start_turns) ? 1 : MGR_COMING_MAX, have = nobodys_count(m);
-    while (have + m->coming_count < want && m->worker_count < MGR_WORKERS_MAX) {
+    while (have + m->coming_count < want && m->worker_count < m->config->workers_count) {
         if (!spawn(m, &err))
             continue;
         log_error("%s", err.text);
@@ -454,7 +457,7 @@ static void retire(struct mgr_worker *w)
     {
         const struct mgr_worker *o = list_entry(l, struct mgr_worker, link);
         spare |= o != w && !o->ending && o->ready && o->tenant == w->tenant && !o->once &&
-                 o->guest_count < MGR_WORKER_GUESTS;
+                 o->guest_count < w->m->config->workers_guests;
     }
     if (!spare)
         return;

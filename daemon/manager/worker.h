@@ -4,7 +4,7 @@
  * Looks into: proto.  Used by: daemon/manager.
  *
  * Rules:
- *  (1) A worker holds at most MGR_WORKER_GUESTS guests, of one tenant; where the tenant is isolated by guest, one, and only once.
+ *  (1) A worker holds at most workers.guests guests, of one tenant; where the tenant is isolated by guest, one, and only once.
  *  (2) Unless the daemon ends, there is always a worker that said hello and belongs to nobody, or one on its way.
  *  (3) A worker that says something malformed or out of turn is killed; its guests end with the reason.
  *  (4) Tenants whose guests wait take turns, a guest each; at most MGR_STARTING_MAX guests are being started at a time. So who
@@ -21,8 +21,6 @@
 #include "proto/state.pb-c.h"
 #include "proto/worker.pb-c.h"
 
-#define MGR_WORKER_GUESTS 12
-#define MGR_WORKERS_MAX 1024
 #define MGR_STARTING_MAX 16
 #define MGR_COMING_MAX 2 /* workers started at a time */
 
@@ -50,6 +48,8 @@ void mgr_workers_stop(struct mgr *m, bool hard);
 /* Part from all without ending them: their guests wait for the next daemon. */
 void mgr_workers_leave(struct mgr *m);
 
+/* How long guests outlive a daemon that dies or leaves them; 0: they end with it. */
+uint32_t mgr_orphan_seconds(const struct mgr *m);
 /* Rule (5). A worker of an earlier daemon, as the journal has it; its guests point to it by number. Fails if it is gone. */
 res_t mgr_worker_adopt(struct mgr *m, const PbStateWorker *state, struct mgr_worker **w,
                        struct err *err);
