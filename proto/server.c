@@ -74,7 +74,8 @@ static ssize_t read_response(nghttp2_session *h2, int32_t stream, uint8_t *to, s
     return (ssize_t)n;
 }
 
-/* Something changed on the sending side. */
+/* Something changed on the sending side. A stream that has not deferred is asked anyway, once its windows and the socket have
+ * room: a thousand readers that never read are not looked at for each byte that comes for them. */
 static void kick(struct call *c)
 {
     if (!c->headers_sent) {
@@ -93,6 +94,8 @@ static void kick(struct call *c)
     } else if (c->deferred) {
         c->deferred = false;
         nghttp2_session_resume_data(c->conn->h2, c->stream);
+    } else {
+        return;
     }
     wake(c->conn);
 }
