@@ -125,6 +125,13 @@ static void count_held(struct call *c)
     c->held = left;
 }
 
+static void count_call(const struct call *c, int status)
+{
+    struct pb_counts *counts = c->conn->ops->counts;
+    if (counts && status >= 0 && status < PB_STATUS_COUNT)
+        counts->calls[c->pub.id][status]++;
+}
+
 /* What trailers carry, beside the number. Without memory for it the number must do. */
 static void explain(struct call *c, const struct err *err)
 {
@@ -149,6 +156,7 @@ static void finish(struct call *c, const struct err *err)
     c->finished = true;
     count_held(c);
     c->status = err ? err_grpc(err->code) : 0;
+    count_call(c, c->status);
     if (err)
         explain(c, err);
     give_back_window(c);
@@ -443,6 +451,8 @@ static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *
 static void free_call(struct call *c)
 {
     abandon(c);
+    if (c->accepted && !c->finished)
+        count_call(c, err_grpc(ERR_CANCELLED));
     c->finished = true;
     count_held(c);
     list_remove(&c->link);

@@ -22,7 +22,28 @@
 /* The daemon of a pb_call's conn_ctx. */
 struct mgr *mgr_of_conn(void *conn_ctx);
 struct mgr_tenant *mgr_tenant_of_conn(void *conn_ctx);
+/* COUNTER(name, what): since the daemon began. Read by conn.c and the metrics. */
+#define MGR_CONN_COUNTERS(COUNTER)                                            \
+    COUNTER(accepted, "connections that were accepted")                       \
+    COUNTER(refused, "connections of nobody, or above a limit")               \
+    COUNTER(late, "connections closed because the client was late or silent") \
+    COUNTER(broken, "connections closed for TLS or HTTP/2 errors and floods") \
+    COUNTER(received_bytes, "bytes received from clients, as they came")      \
+    COUNTER(sent_bytes, "bytes sent to clients, as they went")
+
+struct mgr_conn_counters {
+#define COUNTER(name, what) uint64_t name;
+    MGR_CONN_COUNTERS(COUNTER)
+#undef COUNTER
+};
+const struct mgr_conn_counters *mgr_conn_counters(const struct mgr *m);
+/* Calls by method and status. */
+struct pb_counts;
+const struct pb_counts *mgr_call_counts(const struct mgr *m);
+
 void mgr_conns_init(struct mgr *m);
+/* mgr_options.conn_limits changed; connections that are there keep what they have, and learn of new times with their next timer. */
+void mgr_conns_configure(struct mgr *m);
 /* A libuv connection callback; data of the stream: its struct mgr_listener. */
 void mgr_on_connection(uv_stream_t *listener, int status);
 void mgr_conns_flush(struct mgr *m);
