@@ -74,7 +74,8 @@ static ssize_t read_response(nghttp2_session *h2, int32_t stream, uint8_t *to, s
     return (ssize_t)n;
 }
 
-/* Something changed on the sending side. */
+/* Something changed on the sending side. A stream that has not deferred is asked anyway, once its windows and the socket have
+ * room: a thousand readers that never read are not looked at for each byte that comes for them. */
 static void kick(struct call *c)
 {
     if (!c->headers_sent) {
@@ -93,6 +94,8 @@ static void kick(struct call *c)
     } else if (c->deferred) {
         c->deferred = false;
         nghttp2_session_resume_data(c->conn->h2, c->stream);
+    } else {
+        return;
     }
     wake(c->conn);
 }
@@ -122,6 +125,13 @@ static void count_held(struct call *c)
     c->held = left;
 }
 
+static void count_call(const struct call *c, int status)
+{
+    struct pb_counts *counts = c->conn->ops->counts;
+    if (counts && status >= 0 && status < PB_STATUS_COUNT)
+        counts->calls[c->pub.id][status]++;
+}
+
 /* What trailers carry, beside the number. Without memory for it the number must do. */
 static void explain(struct call *c, const struct err *err)
 {
@@ -146,6 +156,7 @@ static void finish(struct call *c, const struct err *err)
     c->finished = true;
     count_held(c);
     c->status = err ? err_grpc(err->code) : 0;
+    count_call(c, c->status);
     if (err)
         explain(c, err);
     give_back_window(c);
@@ -440,8 +451,8 @@ static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *
 static void free_call(struct call *c)
 {
     abandon(c);
-    if (c->conn->ops->ended && c->accepted)
-        c->conn->ops->ended(c->conn->ctx, c->pub.id, c->finished ? c->status : 1 /* CANCELLED */);
+    if (c->accepted && !c->finished)
+        count_call(c, err_grpc(ERR_CANCELLED));
     c->finished = true;
     count_held(c);
     list_remove(&c->link);

@@ -73,13 +73,19 @@ struct pb_conn_times {
     uint64_t idle_ns;        /* without a call; then GOAWAY */
 };
 
+#define PB_STATUS_COUNT 17 /* of gRPC */
+
+/* Calls that ended, by method (the last: no such method) and status; a client that left counts as CANCELLED. */
+struct pb_counts {
+    uint64_t calls[PB_METHOD_ALL_COUNT + 1][PB_STATUS_COUNT];
+};
+
 struct pb_conn_ops {
     const struct pb_handler *handlers; /* PB_METHOD_COUNT of them, by pb_method_id */
     void (*wake)(void *conn_ctx);
     struct pb_health *health; /* NULL: everything serves */
     struct pb_conn_times times;
-    /* A call of a known method ended, however it did, with this gRPC status. NULL: nobody counts. */
-    void (*ended)(void *conn_ctx, enum pb_method_id method, int status);
+    struct pb_counts *counts; /* NULL: nobody counts */
 };
 
 res_t pb_conn_new(const struct pb_conn_ops *ops, void *conn_ctx, struct pb_conn **conn,

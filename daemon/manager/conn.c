@@ -29,6 +29,7 @@ struct mgr_door {
     unsigned closed_count; /* since memory was last given back */
     uint64_t complaints_since_ns;
     unsigned complaints;
+    struct pb_counts counts;
 };
 
 /* Bytes that the socket did not take. */
@@ -71,6 +72,11 @@ static const struct mgr_conn_limits defaults = {
 #undef LIMIT
 };
 #define LIMIT_OF(m, name) ((m)->opt->conn_limits.name ? (m)->opt->conn_limits.name : defaults.name)
+
+const struct pb_counts *mgr_call_counts(const struct mgr *m)
+{
+    return &m->door->counts;
+}
 
 /* A line about a client, unless clients have filled the log enough for now. */
 static void complain(struct mgr *m, const char *text)
@@ -136,11 +142,6 @@ static void mark_dirty(void *ctx)
     struct conn *c = ctx;
     if (!c->closing && list_empty(&c->dirty))
         list_append(&c->m->dirty_conns, &c->dirty);
-}
-
-static void on_call_ended(void *ctx, enum pb_method_id method, int status)
-{
-    mgr_count_call(((struct conn *)ctx)->m, method, status);
 }
 
 /* ---- sending ---- */
@@ -211,6 +212,7 @@ static bool flush_conn(struct conn *c)
         uv_buf_t u = uv_buf_init((char *)b->data, (unsigned)b->len);
         int n = uv_try_write(&c->io.stream, &u, 1);
         size_t took = n > 0 ? (size_t)n : 0;
+        mgr_count(c->m, MGR_METRIC_SENT_BYTES, b->len); /* at once or by and by */
         if ((n < 0 && n != UV_EAGAIN) ||
             (took < b->len && !send_later(c, b->data + took, b->len - took))) {
             close_conn(c);
@@ -241,9 +243,11 @@ static void on_timer(uv_timer_t *t)
     struct conn *c = t->data;
     c->timer_ns = UINT64_MAX;
     if (!c->h2) {
+        mgr_count(c->m, MGR_METRIC_CONNECTIONS_LATE, 1);
         complain(c->m, "the TLS handshake takes too long");
         close_conn(c);
     } else if (!pb_conn_expire(c->h2, os_now_ns())) {
+        mgr_count(c->m, MGR_METRIC_CONNECTIONS_LATE, 1);
         complain(c->m, "nobody there, or too slow; closed");
         close_conn(c);
     } else {
@@ -302,6 +306,7 @@ static res_code_t begin(struct conn *c, struct mgr_tenant *tenant, struct err *w
     complain(m, why->text);
     c->unwelcome = true;
     m->door->unwelcome++;
+    mgr_count(m, MGR_METRIC_CONNECTIONS_REFUSED, 1);
     return pb_conn_refuse(c->h2, why, err);
 }
 
@@ -381,9 +386,14 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     struct err err;
     if (n < 0) {
         close_conn(c);
-    } else if (n > 0 && receive(c, buf->base, (size_t)n, &err)) {
-        if (err.code != ERR_UNAVAILABLE)
+        return;
+    }
+    mgr_count(c->m, MGR_METRIC_RECEIVED_BYTES, (uint64_t)n);
+    if (n > 0 && receive(c, buf->base, (size_t)n, &err)) {
+        if (err.code != ERR_UNAVAILABLE) {
+            mgr_count(c->m, MGR_METRIC_CONNECTIONS_BROKEN, 1);
             complain(c->m, err.text);
+        }
         c->failed = true; /* after its GOAWAY or alert went out */
         uv_read_stop(s);
         mark_dirty(c);
@@ -460,18 +470,16 @@ static unsigned connections_max(const struct mgr *m)
     return may;
 }
 
-void mgr_conns_init(struct mgr *m)
+void mgr_conns_configure(struct mgr *m)
 {
     const uint64_t ms = 1000000;
-    struct mgr_door *d = m->door = calloc(1, sizeof *d);
-    ASSERT(d); /* the daemon begins: nothing is lost */
-    pb_health_init(&m->health, true);
+    struct mgr_door *d = m->door;
     d->connections_max = connections_max(m);
     d->local = (struct pb_conn_ops){
         .handlers = mgr_handlers,
         .wake = mark_dirty,
-        .ended = on_call_ended,
         .health = &m->health,
+        .counts = &d->counts,
         /* no PING: the kernel knows when a local client ends, and one that is only stopped (^Z) shall keep its guest */
         .times = {.greeting_ns = LIMIT_OF(m, handshake_ms) * ms,
                   .request_ns = LIMIT_OF(m, request_ms) * ms,
@@ -480,6 +488,14 @@ void mgr_conns_init(struct mgr *m)
     d->remote = d->local;
     d->remote.times.ping_after_ns = LIMIT_OF(m, ping_after_ms) * ms;
     d->remote.times.ping_answer_ns = LIMIT_OF(m, ping_answer_ms) * ms;
+}
+
+void mgr_conns_init(struct mgr *m)
+{
+    m->door = calloc(1, sizeof *m->door);
+    ASSERT(m->door); /* the daemon begins: nothing is lost */
+    pb_health_init(&m->health, true);
+    mgr_conns_configure(m);
 }
 
 void mgr_conns_drain(struct mgr *m)

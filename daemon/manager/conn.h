@@ -22,7 +22,13 @@
 /* The daemon of a pb_call's conn_ctx. */
 struct mgr *mgr_of_conn(void *conn_ctx);
 struct mgr_tenant *mgr_tenant_of_conn(void *conn_ctx);
+/* Calls by method and status. */
+struct pb_counts;
+const struct pb_counts *mgr_call_counts(const struct mgr *m);
+
 void mgr_conns_init(struct mgr *m);
+/* mgr_options.conn_limits changed; connections that are there keep what they have, and learn of new times with their next timer. */
+void mgr_conns_configure(struct mgr *m);
 /* A libuv connection callback; data of the stream: its struct mgr_listener. */
 void mgr_on_connection(uv_stream_t *listener, int status);
 void mgr_conns_flush(struct mgr *m);

@@ -1,4 +1,6 @@
 #include "daemon/manager/metrics.h"
+#include "daemon/manager/conn.h"
+#include "proto/server.h"
 #include "daemon/manager/config.h"
 #include "daemon/manager/guest.h"
 #include "daemon/manager/http.h"
@@ -12,8 +14,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define STATUS_COUNT 17 /* canonical gRPC statuses */
 
 enum engine_counter {
 #define PROF_COUNTER(name, text, unit, help) ENGINE_##name,
@@ -35,7 +35,6 @@ static const unsigned start_bounds_us[] = {500,    1000,   2500,   5000,    1000
 
 struct mgr_metrics {
     uint64_t counted[MGR_METRIC_COUNT];
-    uint64_t calls[PB_METHOD_COUNT][STATUS_COUNT];
     uint64_t engine[ENGINE_COUNT];
     uint64_t starts[ARRAY_LEN(start_bounds_us) + 1]; /* the last: beyond */
     uint64_t start_ns;
@@ -46,12 +45,6 @@ void mgr_count(struct mgr *m, enum mgr_metric id, uint64_t n)
 {
     if (m->metrics)
         m->metrics->counted[id] += n;
-}
-
-void mgr_count_call(struct mgr *m, enum pb_method_id method, int status)
-{
-    if (m->metrics && method < PB_METHOD_COUNT)
-        m->metrics->calls[method][status >= 0 && status < STATUS_COUNT ? status : 2]++;
 }
 
 void mgr_count_start(struct mgr *m, uint64_t ns)
@@ -99,11 +92,12 @@ static void emit_CONNECTIONS(struct mgr *m, const char *name, struct buf *out)
 
 static void emit_CALLS(struct mgr *m, const char *name, struct buf *out)
 {
+    const struct pb_counts *counts = mgr_call_counts(m);
     for (size_t i = 0; i < PB_METHOD_COUNT; i++)
-        for (int s = 0; s < STATUS_COUNT; s++)
-            if (m->metrics->calls[i][s])
+        for (int s = 0; s < PB_STATUS_COUNT; s++)
+            if (counts->calls[i][s])
                 buf_printf(out, "%s{method=\"%s\",status=\"%s\"} %llu\n", name, pb_methods[i].name,
-                           mgr_status_name(s), (ull)m->metrics->calls[i][s]);
+                           mgr_status_name(s), (ull)counts->calls[i][s]);
 }
 
 static void emit_GUESTS(struct mgr *m, const char *name, struct buf *out)

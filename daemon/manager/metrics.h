@@ -30,8 +30,6 @@ void mgr_metrics_listen(struct mgr *m, const char *where);
 
 /* One of the COUNTED. Works before init and after fini, too: then it does nothing. */
 void mgr_count(struct mgr *m, enum mgr_metric id, uint64_t n);
-/* A call of a client ended with this gRPC status. */
-void mgr_count_call(struct mgr *m, enum pb_method_id method, int status);
 /* A guest went from StartGuest to running. */
 void mgr_count_start(struct mgr *m, uint64_t ns);
 /* What a worker tells of the engine: `by` more of the counter of this name (engine/profile/counters.def). False: there is none. */

@@ -31,6 +31,7 @@ struct world {
     struct pb_client *client;
     struct pb_health health;
     struct pb_conn_ops ops;
+    struct pb_counts counts;
     struct err refuse_with;
     struct pb_rpc *rpc;
     unsigned responses, done;
@@ -114,7 +115,8 @@ static int set_up(void **state)
     for (unsigned i = 0; i < PB_METHOD_COUNT; i++)
         handlers[i] = (struct pb_handler){on_request, NULL, NULL, on_gone};
     pb_health_init(&w.health, true);
-    w.ops = (struct pb_conn_ops){.handlers = handlers, .wake = on_wake, .health = &w.health};
+    w.ops = (struct pb_conn_ops){
+        .handlers = handlers, .wake = on_wake, .health = &w.health, .counts = &w.counts};
     return pb_conn_new(&w.ops, NULL, &w.server, NULL) || pb_client_new(&w.client, NULL);
 }
 
@@ -344,6 +346,23 @@ static void an_unknown_service_is_watched_all_the_same(void **state)
     assert_int_equal(w.done, 0);
 }
 
+static void calls_are_counted_by_method_and_status(void **state)
+{
+    (void)state;
+    check("");
+    check("none");
+    check("");
+    fail_with(ERR_STATE, NULL, NULL, NULL, NULL);
+    assert_int_equal(w.counts.calls[PB_METHOD_health_check][0], 2);
+    assert_int_equal(w.counts.calls[PB_METHOD_health_check][5], 1);
+    assert_int_equal(w.counts.calls[PB_METHOD_get_guest][9], 1);
+    PbHealthCheckRequest req = PB_HEALTH_CHECK_REQUEST__INIT;
+    ask(PB_METHOD_health_watch, &req.base);
+    pb_conn_free(w.server); /* the client is gone */
+    assert_int_equal(w.counts.calls[PB_METHOD_health_watch][1], 1);
+    assert_int_equal(pb_conn_new(&w.ops, NULL, &w.server, NULL), OK);
+}
+
 /* ---- reflection ---- */
 
 #define CASE(x) PB_SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##x
@@ -476,6 +495,7 @@ int main(void)
         TEST(health_is_told_for_the_daemon_and_each_service),
         TEST(a_watcher_hears_of_each_change_once),
         TEST(an_unknown_service_is_watched_all_the_same),
+        TEST(calls_are_counted_by_method_and_status),
         TEST(reflection_answers_in_order_under_both_names),
         TEST(every_kind_of_symbol_is_found),
         TEST(every_service_of_the_table_is_described),
