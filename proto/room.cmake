@@ -4,7 +4,7 @@
 find_program(PROTOC_C protoc-c REQUIRED)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2)
-foreach(name guest image event daemon worker)
+foreach(name guest image event daemon worker import)
   add_custom_command(
     OUTPUT ${ROOM_OUT}/${name}.pb-c.c ${ROOM_OUT}/${name}.pb-c.h
     COMMAND ${PROTOC_C} -I${ROOM_DIR} --c_out=${ROOM_OUT} ${ROOM_DIR}/${name}.proto

@@ -33,8 +33,7 @@ struct mgr_options {
 
 struct mgr_tenant_config;
 struct mgr_guest;
-struct mgr_image;
-struct mgr_image_name;
+struct mgr_images;
 
 struct mgr {
     const struct mgr_options *opt;
@@ -75,11 +74,9 @@ struct mgr {
     uv_timer_t grace_timer;
 
     /* images */
-    struct mgr_image *images;     /* uthash by digest */
-    struct mgr_image_name *names; /* uthash by name */
+    struct mgr_images *images;
     struct list imports;
     unsigned import_count;
-    uint64_t names_version;
 };
 
 /* Listen; logs and fails if the socket or the state is another's. */

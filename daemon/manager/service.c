@@ -126,7 +126,7 @@ void mgr_create_guest(struct pb_call *call, const ProtobufCMessage *msg)
     char digest[MGR_DIGEST_CHARS];
     struct mgr_guest *g;
     struct err err;
-    if (check_create(r, &err) || mgr_image_resolve(m, r->image, digest, &err) ||
+    if (check_create(r, &err) || mgr_image_resolve(m, mgr_caller(call), r->image, digest, &err) ||
         mgr_guest_new(m, r, digest, &g, &err))
         pb_call_finish(call, &err);
     else
@@ -303,5 +303,10 @@ const struct pb_handler mgr_handlers[PB_METHOD_COUNT] = {
     [PB_METHOD_read_logs] = {mgr_read_logs, NULL, mgr_reader_pull, mgr_reader_gone},
     [PB_METHOD_import_image] = {mgr_import_image, mgr_import_half_close, NULL, mgr_import_gone},
     [PB_METHOD_list_images] = {mgr_list_images, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_get_image] = {mgr_get_image, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_tag_image] = {mgr_tag_image, NULL, NULL, mgr_image_change_gone},
+    [PB_METHOD_delete_image] = {mgr_delete_image, NULL, NULL, mgr_image_change_gone},
+    [PB_METHOD_gc_images] = {mgr_gc_images, NULL, NULL, mgr_image_change_gone},
+    [PB_METHOD_export_image] = {mgr_export_image, NULL, mgr_export_pull, mgr_export_gone},
     [PB_METHOD_get_daemon] = {mgr_get_daemon, NULL, NULL, mgr_wait_gone},
 };
