@@ -260,8 +260,10 @@ res_t imp_kept_find(const struct imp_kepts *k, const char *path, struct imp_kept
     struct imp_kept *m = NULL;
     if (strlen(path) < sizeof name && normal_path(path, name)) {
         HASH_FIND_STR(k->by_path, name, m);
-        for (int i = 0; m && m->link && i < LINKS_MAX; i++)
-            HASH_FIND_STR(k->by_path, m->link, m);
+        for (int i = 0; m && m->link && i < LINKS_MAX; i++) {
+            const char *to = m->link;
+            HASH_FIND_STR(k->by_path, to, m);
+        }
     }
     if (!m || !m->file)
         return err_set(err, ERR_INVALID, "%.200s: is not in the archive", path);
@@ -310,6 +312,9 @@ static res_code_t read_members(struct archive_state *a, struct err *err)
         char path[4096];
         if (imp_tar_next(&a->tar, m, &end, err))
             return FAIL;
+        if (end && !imp_tar_ended(&a->tar))
+            return err_set(err, ERR_INVALID, "the archive ends early, behind \"%.200s\"",
+                           imp_tar_name(&a->tar));
         if (end)
             break;
         if (strlen(m->entry.path) >= sizeof path)

@@ -18,7 +18,18 @@ static la_ssize_t feed(struct archive *a, void *ctx, const void **p)
         archive_set_error(a, EIO, "%s", t->err.text);
         return -1;
     }
+    const uint8_t *end = (const uint8_t *)*p + n;
+    size_t zero = 0;
+    while (zero < n && !end[-1 - (ptrdiff_t)zero])
+        zero++;
+    t->zero_bytes = zero == n ? t->zero_bytes + n : zero;
+    t->all_came = n == 0;
     return (la_ssize_t)n;
+}
+
+bool imp_tar_ended(const struct imp_tar *t)
+{
+    return !t->all_came || t->zero_bytes >= 512;
 }
 
 static res_code_t damaged(struct imp_tar *t, struct err *err)

@@ -31,6 +31,8 @@ struct imp_tar {
     size_t block_bytes;
     uint64_t block_at;
     bool eof;
+    uint64_t zero_bytes; /* at the end of what came so far */
+    bool all_came;
     struct err err; /* of in */
     char name[200]; /* of the member, for messages */
 };
@@ -48,6 +50,8 @@ res_t imp_tar_next(struct imp_tar *t, struct imp_member *m, bool *end, struct er
 res_t imp_tar_member(struct archive_entry *e, struct imp_member *m, struct err *err);
 /* More content of a regular file: *n is 0 at its end. Holes are zeros. */
 res_t imp_tar_data(struct imp_tar *t, const void **p, size_t *n, struct err *err);
+/* After *end: was it the mark of an archive's end (a block of zeros), or was it cut off between two members? */
+bool imp_tar_ended(const struct imp_tar *t);
 /* For messages. */
 const char *imp_tar_name(const struct imp_tar *t);
 /* A regular file with content of its own. */
