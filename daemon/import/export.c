@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,7 +41,7 @@ struct export
 static res_code_t send_all(int fd, const void *p, size_t n, struct err *err)
 {
     for (size_t done = 0; done < n;) {
-        ssize_t k = send(fd, (const char *)p + done, n - done, MSG_NOSIGNAL);
+        ssize_t k = write(fd, (const char *)p + done, n - done);
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0)

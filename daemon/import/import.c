@@ -8,7 +8,7 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 #define ARENA_BYTES_MAX ((size_t)256 << 20) /* of what an archive makes us remember */
 
@@ -33,10 +33,10 @@ static res_code_t import(struct imp_job *job, bool archive, struct err *err)
 static res_code_t run(struct imp_job *job, const struct imp_fds *fds, struct err *err)
 {
     const PbImportJob *said;
-    if (imp_source_init(&job->source, fds->socket, err) || imp_source_job(&job->source, &said, err))
+    if (imp_source_init(&job->source, fds->in, err) || imp_source_job(&job->source, &said, err))
         return FAIL;
     if (said->is_export)
-        return imp_export(fds->image, fds->socket, said->export_format, err);
+        return imp_export(fds->image, fds->out, said->export_format, err);
     bool archive = said->format == PB_IMPORT_FORMAT_ARCHIVE;
     if (archive && fds->spool < 0)
         return err_set(err, ERR_BAD_MESSAGE, "an archive, but no file to put it aside");
@@ -53,7 +53,7 @@ static int answer(int fd, const PbImportAnswer *a)
     CLEANUP(buf_fini) struct buf out = {0};
     pb_pack_child(&out, &a->base);
     for (size_t done = 0; done < out.len && !out.failed;) {
-        ssize_t n = send(fd, out.data + done, out.len - done, MSG_NOSIGNAL);
+        ssize_t n = write(fd, out.data + done, out.len - done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -83,7 +83,7 @@ int imp_serve(const struct imp_fds *fds)
     }
     a.kind_case = PB_IMPORT_ANSWER__KIND_DONE;
     a.done = &done;
-    int rc = answer(fds->socket, &a);
+    int rc = answer(fds->out, &a);
     img_writer_free(job.writer);
     imp_source_fini(&job.source);
     arena_fini(&job.arena);

@@ -23,13 +23,13 @@
 #include "engine/base/err.h"
 
 struct imp_fds {
-    int socket; /* both ways, see proto/import.proto */
-    int image;  /* to be written, or, of an export, read */
-    int spool;  /* of an archive: an empty file; else -1 */
+    int in, out; /* messages, see proto/import.proto; one socket */
+    int image;   /* to be written, or, of an export, read */
+    int spool;   /* of an archive: an empty file; else -1 */
 };
 /* What libraries open or load lazily: before the process is confined. */
 void imp_prepare(void);
-/* The one job. The answer, good or bad, goes to the socket. -1: not even that could be sent. */
+/* The one job. The answer, good or bad, goes to `out`. -1: not even that could be sent. */
 int imp_serve(const struct imp_fds *fds);
 
 #endif

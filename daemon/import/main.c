@@ -5,6 +5,7 @@
 #include "proto/channel.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #define IMAGE_FD (PB_CHILD_FD + 1)
@@ -32,9 +33,11 @@ static void limit(void)
 
 int main(void)
 {
-    struct imp_fds fds = {PB_CHILD_FD, IMAGE_FD, fcntl(SPOOL_FD, F_GETFD) < 0 ? -1 : SPOOL_FD};
+    struct imp_fds fds = {PB_CHILD_FD, PB_CHILD_FD, IMAGE_FD,
+                          fcntl(SPOOL_FD, F_GETFD) < 0 ? -1 : SPOOL_FD};
     log_set_name("vmd-import");
     limit();
+    signal(SIGPIPE, SIG_IGN);
     imp_prepare();
     return imp_serve(&fds) ? 1 : 0;
 }

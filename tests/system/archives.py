@@ -223,7 +223,7 @@ t.addfile(huge, io.BytesIO(spars.ljust(512, b"\0")))
 t.close()
 bad("sparse-bomb.tar", f.getvalue(), "*bomb*")
 big = member("zeros")[0]
-big.size = 3 << 30
+big.size = 400 << 20
 
 
 class Zeros(io.RawIOBase):
@@ -298,3 +298,42 @@ bad("oci-arch-none.tar", open(os.path.join(out, "oci-foreign.tar"), "rb").read()
 with open(os.path.join(out, "hostile.txt"), "w") as f:
     for name, pattern in hostile:
         f.write("%s\t%s\n" % (name, pattern))
+
+# ---- seeds of fuzz_import: archives.py FOLDER CORPUS ----
+if len(sys.argv) > 2:
+    def seed(name, first, data):
+        with open(os.path.join(sys.argv[2], name), "wb") as f:
+            f.write(first + data)
+
+    def cut(data):
+        """without the padding of tar's last record"""
+        return data.rstrip(b"\0") + bytes(1024 + -len(data.rstrip(b"\0")) % 512)
+
+    def message(field, payload):
+        def varint(n):
+            return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+        m = varint(field << 3 | 2) + varint(len(payload)) + payload
+        return len(m).to_bytes(4, "little") + m
+
+    seed("root", b"a", cut(root))
+    seed("root-gz", b"a", gzip.compress(cut(root), mtime=0))
+    seed("root-zst", b"a", zstd(cut(root)))
+    seed("root-xz", b"a", lzma.compress(cut(root)))
+    seed("gnu", b"a", cut(tar(member("a" * 150 + "/" + "b" * 150, b"x"), format=tarfile.GNU_FORMAT)))
+    seed("sparse", b"a", cut(open(os.path.join(out, "sparse-bomb.tar"), "rb").read()))
+    seed("late", b"a", cut(tar(member("index.json", b"{}"), member("etc/x", b"1"))))
+    small = [cut(tar(member("etc/passwd", b"web:x:3:4::/:\n"), member("d/a", b"a"), member("h", type=tarfile.LNKTYPE, linkname="d/a"))),
+             cut(tar(member("d/.wh..wh..opq"), member("d/b", b"b"), member(".wh.h"), member("l", type=tarfile.SYMTYPE, linkname="d")))]
+    conf = {"architecture": "riscv64", "config": {"User": "web", "Env": ["A=b"], "Cmd": ["x"], "Labels": {"a": "b"}}}
+    # No digest anywhere: what a mutation changes is not refused for that alone.
+    seed("docker", b"r", cut(tar(
+        member("a.json", json.dumps(conf).encode()), member("1.tar", small[0]), member("2.tar.gz", gzip.compress(small[1], mtime=0)),
+        member("3.tar", type=tarfile.SYMTYPE, linkname="./1.tar"),
+        member("manifest.json", json.dumps([{"Config": "a.json", "RepoTags": ["app:1"], "Layers": ["1.tar", "2.tar.gz", "3.tar"]},
+                                            {"Config": "b.json", "RepoTags": ["app:2"], "Layers": []}]).encode()))))
+    seed("oci", b"a", cut(tar(*oci({"a": ([small[0]], image([small[0]], lambda c: c["config"].update(User="3")))}, platforms=["riscv64"], nested=True))))
+    entry = message(2, b"\x10\xed\x83\x02")  # the root
+    entry += message(2, b"\x0a\x01f\x10\xa4\x83\x02\x38\x03") + message(3, b"abc")  # f, 0100644, 3 bytes
+    entry += message(2, b"\x0a\x01g\x10\xa4\x83\x02\x5a\x01f")  # a hard link
+    entry += message(2, b"\x0a\x01l\x10\xff\xc3\x02\x42\x01f")  # a symbolic link
+    seed("entries", b"m", entry)
