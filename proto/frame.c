@@ -33,10 +33,12 @@ res_t pb_splitter_put(struct pb_splitter *s, const void *p, size_t n, struct err
 res_t pb_splitter_next(struct pb_splitter *s, bool *got, const uint8_t **p, size_t *n,
                        struct err *err)
 {
+    *got = false;
+    if (!s->in.data) /* nothing was ever put */
+        return OK;
     struct cursor c = cursor_over(s->in.data + s->at, pb_splitter_left(s));
     uint8_t flag = 0;
     uint32_t length;
-    *got = false;
     if (s->framing == PB_FRAMING_GRPC) {
         flag = cursor_u8(&c);
         length = __builtin_bswap32(cursor_u32(&c));

@@ -18,9 +18,9 @@ static la_ssize_t feed(struct archive *a, void *ctx, const void **p)
         archive_set_error(a, EIO, "%s", t->err.text);
         return -1;
     }
-    const uint8_t *end = (const uint8_t *)*p + n;
+    const uint8_t *bytes = *p;
     size_t zero = 0;
-    while (zero < n && !end[-1 - (ptrdiff_t)zero])
+    while (zero < n && !bytes[n - 1 - zero])
         zero++;
     t->zero_bytes = zero == n ? t->zero_bytes + n : zero;
     t->all_came = n == 0;

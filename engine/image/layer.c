@@ -33,7 +33,8 @@ res_code_t img_replace(struct img_writer *w, const struct img_entry *e, struct w
         return err_set(err, ERR_EXISTS, "%.200s: is in its layer twice", e->path);
     if (S_ISDIR(d->inode->mode)) {
         purge(w, d->inode);
-        if (d->inode->child_count)
+        w->broken = d->inode->child_count != 0; /* what was hidden below it is */
+        if (w->broken)
             return err_set(err, ERR_EXISTS,
                            "%.200s: is a directory that its layer put something into", e->path);
     }
