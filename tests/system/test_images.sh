@@ -10,7 +10,7 @@ images=$dir/state/images
 look() {
     rm -rf "$dir/x"
     fsck.erofs --extract="$dir/x" "$images/$1.erofs" >"$dir/fsck" 2>&1 || { fail "fsck.erofs $1: $(cat "$dir/fsck")"; return; }
-    (cd "$dir/x" && find . -mindepth 1 -printf '%P %y %l\n' | sort)
+    (cd "$dir/x" && find . -mindepth 1 -printf '%y %P -> %l\n' | sed 's/ -> $//' | sort -k 2,2)
 }
 clean() { # nothing half-made
     eventually sh -c "! ls $images | grep -q incoming" || fail "$1 leaves nothing: $(ls "$images")"
@@ -35,7 +35,7 @@ if [ "$(id -u)" = 0 ]; then
         fail "owner, mode, links, time: $(cat "$dir/dump")"
 fi
 case $(look "$root") in
-*"etc/fifo p"*"etc/link l ../bin/sh"*"etc/null c"*) ;;
+*"p etc/fifo"*"l etc/link -> ../bin/sh"*"c etc/null"*) ;;
 *) fail "devices and links: $(look "$root")" ;;
 esac
 for f in root.gnu.tar blobs.tar late.tar; do
@@ -43,7 +43,7 @@ for f in root.gnu.tar blobs.tar late.tar; do
     expect "$f is a root file system" 0 "sha256-*"
 done
 case $(look "$out") in
-"etc d "*"etc/x f "*"index.json f ") ;;
+"d etc"*"f etc/x"*"f index.json") ;;
 *) fail "members that were put aside come back: $(look "$out")" ;;
 esac
 
@@ -86,19 +86,19 @@ for f in oci-first.tar oci-zstd.tar oci.tar.gz oci-arch.tar docker-old.tar docke
     run image import "$a/$f"
     expect "$f is the same image" 0 "$app"
 done
-want='dir d 
-dir/c f 
-etc d 
-etc/group f 
-etc/passwd f 
-file f 
-hard2 f 
-link l file
-opq d 
-opq/new f 
-turns d 
-turns/dir f 
-was f '
+want='d dir
+f dir/c
+d etc
+f etc/group
+f etc/passwd
+f file
+f hard2
+l link -> file
+d opq
+f opq/new
+d turns
+f turns/dir
+f was'
 [ "$(look "$app")" = "$want" ] || fail "layers: $(diff <(echo "$want") <(look "$app"))"
 [ "$(cat "$dir/x/file")" = second ] || fail "the upper layer's content: $(cat "$dir/x/file")"
 [ "$(cat "$dir/x/hard2")" = hard ] || fail "a file whose first name was hidden keeps its content"
