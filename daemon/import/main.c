@@ -8,6 +8,17 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+/* A sanitizer's shadow is larger than any limit. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define ADDRESS_SPACE_BYTES RLIM_INFINITY
+#else
+#define ADDRESS_SPACE_BYTES ((rlim_t)1536 << 20)
+#endif
+
 #define IMAGE_FD (PB_CHILD_FD + 1)
 #define SPOOL_FD (PB_CHILD_FD + 2)
 
@@ -21,9 +32,7 @@ static void limit(void)
         {RLIMIT_CORE, 0},
         {RLIMIT_NOFILE, 16},
         {RLIMIT_CPU, 3600},
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-        {RLIMIT_AS, (rlim_t)1536 << 20},
-#endif
+        {RLIMIT_AS, ADDRESS_SPACE_BYTES},
     };
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         struct rlimit r = {limits[i].value, limits[i].value};

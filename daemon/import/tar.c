@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -95,6 +96,80 @@ static res_code_t take_xattrs(struct archive_entry *e, struct imp_member *m, str
     return OK;
 }
 
+/* ---- access control lists, from text into the form of attributes: version 2, then {tag, permissions, id} sorted ---- */
+
+struct acl_entry {
+    uint16_t tag, permissions;
+    uint32_t id;
+};
+
+static int by_tag(const void *a, const void *b)
+{
+    const struct acl_entry *x = a, *y = b;
+    if (x->tag != y->tag)
+        return x->tag < y->tag ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static res_code_t read_acl(struct archive_entry *e, int type, const char *path,
+                           struct acl_entry all[IMP_ACL_MAX], size_t *count, struct err *err)
+{
+    static const struct {
+        int theirs;
+        uint16_t ours;
+    } tags[] = {{ARCHIVE_ENTRY_ACL_USER_OBJ, 0x01},  {ARCHIVE_ENTRY_ACL_USER, 0x02},
+                {ARCHIVE_ENTRY_ACL_GROUP_OBJ, 0x04}, {ARCHIVE_ENTRY_ACL_GROUP, 0x08},
+                {ARCHIVE_ENTRY_ACL_MASK, 0x10},      {ARCHIVE_ENTRY_ACL_OTHER, 0x20}};
+    int t, permissions, tag, id;
+    const char *name;
+    archive_entry_acl_reset(e, type);
+    while (archive_entry_acl_next(e, type, &t, &permissions, &tag, &id, &name) == ARCHIVE_OK) {
+        struct acl_entry one = {.permissions = (uint16_t)(permissions & 7), .id = UINT32_MAX};
+        bool named = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
+        for (size_t i = 0; i < ARRAY_LEN(tags); i++)
+            if (tags[i].theirs == tag)
+                one.tag = tags[i].ours;
+        if (*count == IMP_ACL_MAX)
+            return err_set(err, ERR_LIMIT, "%.200s: an access control list of more than %d entries",
+                           path, IMP_ACL_MAX);
+        if (!one.tag || (named && id < 0))
+            return err_set(err, ERR_INVALID,
+                           "%.150s: its access control list names \"%.60s\" "
+                           "without a number",
+                           path, name ? name : "");
+        if (named)
+            one.id = (uint32_t)id;
+        all[(*count)++] = one;
+    }
+    return OK;
+}
+
+static res_code_t take_acl(struct archive_entry *e, struct imp_member *m, int which,
+                           struct err *err)
+{
+    static const int types[] = {ARCHIVE_ENTRY_ACL_TYPE_ACCESS, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT};
+    static const char *const names[] = {"system.posix_acl_access", "system.posix_acl_default"};
+    struct acl_entry all[IMP_ACL_MAX];
+    uint8_t *out = m->acl[which];
+    size_t count = 0;
+    if (archive_entry_acl_count(e, types[which]) == 0)
+        return OK;
+    for (size_t i = 0; i < m->entry.xattr_count; i++)
+        if (!strcmp(m->xattrs[i].name, names[which]))
+            return OK;
+    if (m->entry.xattr_count == IMP_XATTRS_MAX)
+        return err_set(err, ERR_LIMIT, "%.200s: more than %d extended attributes", m->entry.path,
+                       IMP_XATTRS_MAX);
+    if (read_acl(e, types[which], m->entry.path, all, &count, err))
+        return FAIL;
+    qsort(all, count, sizeof all[0], by_tag);
+    memcpy(out, (const uint8_t[]){2, 0, 0, 0}, 4);
+    memcpy(out + 4, all, count * sizeof all[0]);
+    m->xattrs[m->entry.xattr_count++] =
+        (struct img_xattr){names[which], out, 4 + count * sizeof all[0]};
+    return OK;
+}
+
 static bool has_dot_dot(const char *path)
 {
     for (const char *p = path; (p = strstr(p, "..")); p += 2)
@@ -144,7 +219,9 @@ res_t imp_tar_member(struct archive_entry *e, struct imp_member *m, struct err *
         m->entry.target = archive_entry_symlink(e);
         m->entry.mode = S_IFLNK | 0777;
     }
-    return check_numbers(e, m, err) ? FAIL : take_xattrs(e, m, err);
+    if (check_numbers(e, m, err) || take_xattrs(e, m, err))
+        return FAIL;
+    return take_acl(e, m, 0, err) || take_acl(e, m, 1, err) ? FAIL : OK;
 }
 
 bool imp_member_is_file(const struct imp_member *m)

@@ -5,7 +5,8 @@
  *
  * ustar, GNU and pax, by libarchive, which sees an uncompressed stream only. Refused, with the member's name: what is
  * no file, directory, link, FIFO or device; owners and sizes out of range; "..". Kept: mode, owner, time, links,
- * extended attributes of Linux's namespaces (others have no place there and are dropped), device numbers: a node is a
+ * access control lists (as the attributes system.posix_acl_*), extended
+ * attributes of Linux's namespaces (others have no place there and are dropped), device numbers: a node is a
  * name only, a guest's devices are its own kernel's, never the host's.
  *
  * Thread: one.
@@ -19,6 +20,8 @@
 struct archive_entry;
 
 #define IMP_XATTRS_MAX 256
+#define IMP_ACL_MAX 128 /* entries of an access control list */
+#define IMP_ACL_BYTES (4 + 8 * IMP_ACL_MAX)
 
 struct imp_tar {
     struct archive *archive;
@@ -39,6 +42,7 @@ struct imp_tar {
 struct imp_member {
     struct img_entry entry; /* its strings live until the next member */
     struct img_xattr xattrs[IMP_XATTRS_MAX];
+    uint8_t acl[2][IMP_ACL_BYTES]; /* access and default, as attributes have them */
     uint64_t size;
     bool absolute; /* the name began with a slash */
 };

@@ -60,6 +60,7 @@ root = tar(
     member("etc/link", type=tarfile.SYMTYPE, linkname="../bin/sh"),
     member("etc/hard", type=tarfile.LNKTYPE, linkname="bin/sh"),
     member("etc/xattr", b"x", pax_headers={"SCHILY.xattr.user.colour": "green", "SCHILY.xattr.com.apple.x": "1"}),
+    member("etc/acl", b"x", pax_headers={"SCHILY.acl.access": "user::rw-,user:33:r--,group::r--,mask::r--,other::---"}),
     member("etc/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
     member("etc/fifo", type=tarfile.FIFOTYPE),
     member("etc/" + "n" * 200, b"long"), member("etc/\u00fcml\u00e4ut", b"utf"))
@@ -211,6 +212,8 @@ bad("xattr.tar", tar(ok, member("x", b"x", pax_headers={"SCHILY.xattr.system.evi
 bad("xattrs.tar", tar(ok, member("x", b"x", pax_headers={"SCHILY.xattr.user.%d" % i: "1" for i in range(300)})), "*x*more than 256*")
 bad("many-x.tar", tar(ok, member("x", b"x", pax_headers={"SCHILY.xattr.user.a": "1" * 40000, "SCHILY.xattr.user.b": "1" * 40000})),
     "*x*bytes of attributes*")
+bad("acl.tar", tar(ok, member("x", b"x", pax_headers={"SCHILY.acl.access": "user::rw-,user:mallory:r--,group::r--,mask::r--,other::---"})),
+    "*x*mallory*without a number*")
 huge = tarfile.TarInfo("sparse")
 huge.size = 2 ** 50
 huge.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "bomb", "GNU.sparse.realsize": str(2 ** 50)}

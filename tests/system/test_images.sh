@@ -47,6 +47,13 @@ case $(look "$out") in
 *) fail "members that were put aside come back: $(look "$out")" ;;
 esac
 
+# ---- progress, on a terminal only ----
+python3 - "$vmctl" "$a/root.tar" <<'P' >"$dir/shown" || fail "an import on a terminal"
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[:0] + [sys.argv[1], "image", "import", sys.argv[2]])))
+P
+grep -q '\[=* *\] .*% .* of .*/s  ETA' "$dir/shown" && grep -q "$root" "$dir/shown" || fail "a progress line: $(cat -v "$dir/shown")"
+
 # ---- round trips ----
 for f in root.tar oci.tar; do
     run image import "$a/$f" --name trip
@@ -61,8 +68,11 @@ run image export root -o "$dir/root.tar"
 python3 - "$dir/root.tar" <<'P' || fail "attributes, modes, owners, times, links and devices in the export"
 import sys, tarfile
 t = tarfile.open(sys.argv[1])
-x, sh, hard, null = (t.getmember(n).get_info() | {"pax": t.getmember(n).pax_headers} for n in ("etc/xattr", "bin/sh", "etc/hard", "etc/null"))
-sys.exit(x["pax"].get("SCHILY.xattr.user.colour") != "green" or any("apple" in k for k in x["pax"]) or sh["mode"] != 0o4755
+x, sh, hard, null, acl = (t.getmember(n).get_info() | {"pax": t.getmember(n).pax_headers}
+                          for n in ("etc/xattr", "bin/sh", "etc/hard", "etc/null", "etc/acl"))
+wanted = bytes([2, 0, 0, 0] + [1, 0, 6, 0] + [255] * 4 + [2, 0, 4, 0, 33, 0, 0, 0] + [4, 0, 4, 0] + [255] * 4 + [16, 0, 4, 0] + [255] * 4
+               + [32, 0, 0, 0] + [255] * 4)
+sys.exit(acl["pax"]["SCHILY.xattr.system.posix_acl_access"].encode("utf-8", "surrogateescape") != wanted or x["pax"].get("SCHILY.xattr.user.colour") != "green" or any("apple" in k for k in x["pax"]) or sh["mode"] != 0o4755
          or (sh["uid"], sh["gid"]) != (1, 2) or sh["mtime"] != 1700000000.25 or hard["linkname"] != "bin/sh"
          or (null["devmajor"], null["devminor"]) != (1, 3))
 P
@@ -154,6 +164,13 @@ clean "a hostile archive"
 [ "$before" = "$(ls "$images" | sort)" ] || fail "hostile archives leave nothing: $(diff <(echo "$before") <(ls "$images" | sort))"
 run image inspect evil
 expect "nor a name" 125 "" '*no image "evil"*'
+# an importer that is killed
+(cat "$a/root.tar"; sleep 3) | timeout 20 "$vmctl" image import - --name evil >"$dir/out" 2>"$dir/err" &
+client=$!
+eventually sh -c "pgrep -P $daemon -x vmd-import" && kill -KILL "$(pgrep -P "$daemon" -x vmd-import)"
+wait $client && fail "an import whose importer was killed"
+grep -q 'vmd-import died of signal 9' "$dir/err" || fail "a killed importer: $(cat "$dir/err")"
+clean "a killed importer"
 # more files than an image can have: they do not cost more than the limit
 python3 - <<'P' | timeout 100 "$vmctl" image import - >"$dir/out" 2>"$dir/err"
 import sys, tarfile
