@@ -133,12 +133,14 @@ res_t mgr_images_write_index(struct mgr *m, struct err *err);
 res_t mgr_image_config_write(const char *path, const void *config, size_t n, struct err *err);
 res_t mgr_image_config_read(const struct mgr *m, struct mgr_image_owner *o, struct err *err);
 
-/* ---- import.c, image_rpc.c ---- */
+/* ---- import.c, image_export.c, image_rpc.c ---- */
 
 /* Answer with an image; name: of its names the one to say first, or NULL. */
 void mgr_image_reply(struct pb_call *call, struct mgr *m, const struct mgr_image_owner *o,
                      const char *name);
-/* End all imports. */
+/* End all exports with this error. */
+void mgr_exports_stop(struct mgr *m, const struct err *why);
+/* End all imports and exports. */
 void mgr_imports_stop(struct mgr *m);
 
 #endif

@@ -141,7 +141,7 @@ static void child_exited(struct mgr_child *child, int64_t status, int sig)
 {
     struct export *x = container_of(child, struct export, child);
     x->exited = true;
-    if (status || sig)
+    if (x->call && (status || sig))
         log_warn("vmd-import (export): code %d, signal %d", (int)status, sig);
     mgr_child_close(child);
     if (x->call)
@@ -234,4 +234,9 @@ void mgr_export_gone(struct pb_call *call)
     if (x->child_alive)
         mgr_child_kill(&x->child);
     release(x);
+}
+
+void mgr_exports_stop(struct mgr *m, const struct err *why)
+{
+    list_for_each_safe(l, &m->images->exports) finish(list_entry(l, struct export, link), why);
 }

@@ -26,7 +26,8 @@
 #define IMPORTS_MAX 16                   /* at once */
 #define TENANT_IMPORTS_MAX 4             /* of one tenant, so that another's can begin */
 #define QUEUE_BYTES ((size_t)256 * 1024) /* to the importer, before the client is paused */
-#define ANSWER_BYTES_MAX (512 * 1024)    /* with a configuration */
+#define FLUSH_BYTES ((size_t)32 * 1024)
+#define ANSWER_BYTES_MAX (512 * 1024) /* with a configuration */
 #define DATA_BYTES_MAX (64 * 1024)
 #define SPOOL_BYTES_MAX ((uint64_t)32 << 30)
 #define IMAGE_BYTES_MAX ((uint64_t)16 << 30)
@@ -485,7 +486,10 @@ void mgr_import_image(struct pb_call *call, const ProtobufCMessage *msg)
                 DATA_BYTES_MAX);
     else {
         pb_channel_put(&im->ch, msg, -1);
-        flush_and_poll(im);
+        if (pb_channel_pending(&im->ch) < FLUSH_BYTES)
+            mgr_child_poll(&im->child, true); /* small ones go together */
+        else
+            flush_and_poll(im);
         if (call->user == im && pb_channel_pending(&im->ch) > QUEUE_BYTES)
             pb_call_pause(call);
         return;
@@ -523,4 +527,5 @@ void mgr_imports_stop(struct mgr *m)
     struct err err;
     err_set(&err, ERR_UNAVAILABLE, "the daemon is shutting down");
     list_for_each_safe(l, &m->imports) fail(list_entry(l, struct import, link), &err);
+    mgr_exports_stop(m, &err);
 }
