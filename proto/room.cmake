@@ -14,7 +14,7 @@ set(grpc grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto)
 set(google google/protobuf/any.proto google/protobuf/duration.proto)
 set(includes -I${ROOM_DIR} -I${GRPC_PROTO} -I${PROTOBUF_PROTO})
 
-foreach(proto ${own} worker.proto state.proto ${grpc} ${google})
+foreach(proto ${own} worker.proto import.proto state.proto ${grpc} ${google})
   string(REGEX REPLACE "\\.proto$" "" name ${proto})
   set(made ${ROOM_OUT}/${name}.pb-c.c ${ROOM_OUT}/${name}.pb-c.h)
   if(EXISTS ${ROOM_DIR}/${proto})

@@ -1,339 +1,326 @@
-/* Commands about images. The client walks the directory; the daemon sees entries and bytes, never a path of ours. */
+/* Commands about images that are there. */
 #include "client/vmctl/ctl.h"
+#include "client/vmctl/progress.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
-#include <uthash.h>
 
-#define DATA_BYTES 65536
-#define QUEUE_BYTES ((size_t)512 * 1024)
-#define XATTRS_MAX 64
-#define DEPTH_MAX 64
+#define PAGE 500 /* of a list, asked at a time */
 
-/* A file with several names: the first is sent with its content, the others refer to it. */
-struct link_seen {
-    UT_hash_handle hh;
-    struct {
-        uint64_t dev, ino;
-    } key;
-    char *path;
+/* ---- ls ---- */
+
+static void when(int64_t ns, char *out, size_t cap)
+{
+    time_t t = (time_t)(ns / 1000000000);
+    struct tm tm;
+    if (!localtime_r(&t, &tm) || !strftime(out, cap, "%Y-%m-%d %H:%M", &tm))
+        snprintf(out, cap, "-");
+}
+
+struct listing {
+    bool quiet;
+    char token[256];
 };
-
-struct import {
-    struct ctl_conn *c;
-    struct pb_rpc *rpc; /* NULL: the daemon answered */
-    res_code_t res;
-    struct err err;
-    struct link_seen *links;
-    bool done;
-    char digest[80];
-    uint64_t size_bytes;
-};
-
-static void on_image(void *ctx, const ProtobufCMessage *m)
-{
-    struct import *im = ctx;
-    im->done = true;
-    snprintf(im->digest, sizeof im->digest, "%s", ((const PbImage *)m)->digest);
-    im->size_bytes = ((const PbImage *)m)->size_bytes;
-}
-
-static void on_done(void *ctx, const struct err *why)
-{
-    struct import *im = ctx;
-    im->rpc = NULL;
-    if (why) {
-        im->res = FAIL;
-        im->err = *why;
-    }
-}
-
-/* Let what is queued go out until there is room; fails once the daemon has refused. */
-static res_code_t send_request(struct import *im, PbImportImageRequest *req, struct err *err)
-{
-    if (im->rpc)
-        pb_rpc_send(im->rpc, &req->base);
-    while (im->rpc && pb_rpc_queued(im->rpc) > QUEUE_BYTES)
-        if (ctl_turn(im->c, NULL, 0, -1, err))
-            return FAIL;
-    if (im->rpc)
-        return OK;
-    *err = im->err;
-    return FAIL;
-}
-
-static res_code_t send_data(struct import *im, int fd, const char *path, uint64_t size,
-                            struct err *err)
-{
-    static uint8_t bytes[DATA_BYTES];
-    while (size) {
-        ssize_t n = read(fd, bytes, (size_t)MIN(size, (uint64_t)sizeof bytes));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set_os(err, "%s", path);
-        if (n == 0)
-            return err_set(err, ERR_STATE, "%s became shorter while it was read; try again", path);
-        PbImportImageRequest req = PB_IMPORT_IMAGE_REQUEST__INIT;
-        req.kind_case = PB_IMPORT_IMAGE_REQUEST__KIND_DATA;
-        req.data = (ProtobufCBinaryData){(size_t)n, bytes};
-        if (send_request(im, &req, err))
-            return FAIL;
-        size -= (uint64_t)n;
-    }
-    return OK;
-}
-
-/* Extended attributes of what full (its path on our side) names, not followed. */
-static res_code_t read_xattrs(const char *full, PbImportEntry *e, PbXattr ***out, struct err *err)
-{
-    char names[65536];
-    ssize_t n = llistxattr(full, names, sizeof names);
-    *out = NULL;
-    if (n <= 0) /* none, or a file system without */
-        return OK;
-    PbXattr **all = calloc(XATTRS_MAX, sizeof *all);
-    if (!all)
-        return err_set(err, ERR_NO_MEMORY, "no memory");
-    *out = e->xattrs = all;
-    for (char *name = names; name < names + n; name += strlen(name) + 1) {
-        static uint8_t value[65536];
-        ssize_t len = lgetxattr(full, name, value, sizeof value);
-        if (len < 0)
-            continue;
-        if (e->n_xattrs == XATTRS_MAX)
-            return err_set(err, ERR_LIMIT, "%s has more than %d extended attributes", full,
-                           XATTRS_MAX);
-        PbXattr *x = malloc(sizeof *x);
-        uint8_t *copy = malloc((size_t)len + 1);
-        char *name_copy = strdup(name);
-        if (!x || !copy || !name_copy) {
-            free(x);
-            free(copy);
-            free(name_copy);
-            return err_set(err, ERR_NO_MEMORY, "no memory");
-        }
-        memcpy(copy, value, (size_t)len);
-        pb_xattr__init(x);
-        x->name = name_copy;
-        x->value = (ProtobufCBinaryData){(size_t)len, copy};
-        all[e->n_xattrs++] = x;
-    }
-    return OK;
-}
-
-static void free_xattrs(PbImportEntry *e, PbXattr **all)
-{
-    for (size_t i = 0; all && i < e->n_xattrs; i++) {
-        free(all[i]->name);
-        free(all[i]->value.data);
-        free(all[i]);
-    }
-    free(all);
-}
-
-/* The path under which this file was sent before, or NULL, and it is remembered. */
-static const char *seen_before(struct import *im, const struct stat *st, const char *path)
-{
-    struct link_seen *l, probe;
-    memset(&probe, 0, sizeof probe);
-    probe.key.dev = st->st_dev;
-    probe.key.ino = st->st_ino;
-    HASH_FIND(hh, im->links, &probe.key, sizeof probe.key, l);
-    if (l)
-        return l->path;
-    l = calloc(1, sizeof *l);
-    if (!l)
-        return NULL; /* then it is a copy */
-    l->key = probe.key;
-    if (!(l->path = strdup(path))) {
-        free(l);
-        return NULL;
-    }
-    HASH_ADD(hh, im->links, key, sizeof l->key, l);
-    return NULL;
-}
-
-static ProtobufCBinaryData bytes_of(const char *s)
-{
-    return (ProtobufCBinaryData){strlen(s), (uint8_t *)(uintptr_t)s};
-}
-
-/* Send one file; full is its path here, path inside the image ("" the root). */
-static res_code_t send_entry(struct import *im, const char *full, const char *path,
-                             const struct stat *st, struct err *err)
-{
-    PbImportEntry e = PB_IMPORT_ENTRY__INIT;
-    PbImportImageRequest req = PB_IMPORT_IMAGE_REQUEST__INIT;
-    CLEANUP(close_fd) int fd = -1;
-    PbXattr **xattrs = NULL;
-    char target[4096];
-    e.path = bytes_of(path);
-    e.mode = st->st_mode;
-    e.uid = st->st_uid;
-    e.gid = st->st_gid;
-    e.mtime_s = st->st_mtim.tv_sec;
-    e.mtime_ns = (uint32_t)st->st_mtim.tv_nsec;
-    if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode)) {
-        e.rdev_major = major(st->st_rdev);
-        e.rdev_minor = minor(st->st_rdev);
-    }
-    if (S_ISLNK(st->st_mode)) {
-        ssize_t n = readlink(full, target, sizeof target - 1);
-        if (n < 0)
-            return err_set_os(err, "%s", full);
-        e.symlink = (ProtobufCBinaryData){(size_t)n, (uint8_t *)target};
-    }
-    const char *first =
-        !S_ISDIR(st->st_mode) && st->st_nlink > 1 ? seen_before(im, st, path) : NULL;
-    if (first) {
-        e.hardlink = bytes_of(first);
-    } else if (S_ISREG(st->st_mode)) {
-        e.size = (uint64_t)st->st_size;
-        fd = open(full, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            return err_set_os(err, "%s", full);
-    }
-    req.kind_case = PB_IMPORT_IMAGE_REQUEST__KIND_ENTRY;
-    req.entry = &e;
-    res_code_t res = first ? OK : read_xattrs(full, &e, &xattrs, err);
-    if (!res)
-        res = send_request(im, &req, err);
-    free_xattrs(&e, xattrs);
-    return !res && fd >= 0 ? send_data(im, fd, full, e.size, err) : res;
-}
-
-static res_code_t walk(struct import *im, const char *full, const char *path, int depth,
-                       struct err *err);
-
-static res_code_t walk_names(struct import *im, const char *full, const char *path, int depth,
-                             struct err *err)
-{
-    struct dirent **names;
-    int n =
-        scandir(full, &names, NULL, alphasort); /* in order: the same tree makes the same image */
-    if (n < 0)
-        return err_set_os(err, "%s", full);
-    res_code_t res = OK;
-    for (int i = 0; i < n; i++) {
-        char sub_full[8192], sub_path[4200];
-        const char *name = names[i]->d_name;
-        bool dots = !strcmp(name, ".") || !strcmp(name, "..");
-        if (!res && !dots) {
-            int a = snprintf(sub_full, sizeof sub_full, "%s/%s", full, name);
-            int b = snprintf(sub_path, sizeof sub_path, "%s%s%s", path, path[0] ? "/" : "", name);
-            if (a >= (int)sizeof sub_full || b > 4095)
-                res = err_set(err, ERR_LIMIT, "%s/%s: the path is longer than 4095 bytes", full,
-                              name);
-            else
-                res = walk(im, sub_full, sub_path, depth + 1, err);
-        }
-        free(names[i]);
-    }
-    free(names);
-    return res;
-}
-
-static res_code_t walk(struct import *im, const char *full, const char *path, int depth,
-                       struct err *err)
-{
-    struct stat st;
-    if (depth > DEPTH_MAX)
-        return err_set(err, ERR_LIMIT, "%s: more than %d folders deep", full, DEPTH_MAX);
-    if ((path[0] ? lstat : stat)(full, &st) < 0)
-        return err_set_os(err, "%s", full);
-    if (!path[0] && !S_ISDIR(st.st_mode))
-        return err_set(err, ERR_INVALID, "%s is not a folder", full);
-    if (send_entry(im, full, path, &st, err))
-        return FAIL;
-    return S_ISDIR(st.st_mode) ? walk_names(im, full, path, depth, err) : OK;
-}
-
-static res_code_t import(struct import *im, const char *dir, const char *name, struct err *err)
-{
-    static const struct pb_rpc_ops ops = {on_image, on_done};
-    PbImportOpen open = PB_IMPORT_OPEN__INIT;
-    PbImportImageRequest req = PB_IMPORT_IMAGE_REQUEST__INIT;
-    if (pb_rpc_start(im->c->h2, PB_METHOD_import_image, &ops, im, 0, &im->rpc, err))
-        return FAIL;
-    if (name)
-        open.name = (char *)(uintptr_t)name;
-    req.kind_case = PB_IMPORT_IMAGE_REQUEST__KIND_OPEN;
-    req.open = &open;
-    if (send_request(im, &req, err) || walk(im, dir, "", 0, err))
-        return FAIL; /* closing the connection cancels the import */
-    if (im->rpc)
-        pb_rpc_half_close(im->rpc);
-    while (im->rpc)
-        if (ctl_turn(im->c, NULL, 0, -1, err))
-            return FAIL;
-    if (im->res)
-        *err = im->err;
-    return im->res;
-}
-
-int ctl_cmd_image_import(struct ctl_args *a)
-{
-    struct ctl_conn c;
-    struct import im = {.c = &c};
-    struct link_seen *l, *next;
-    struct err err;
-    int code = 0;
-    if (ctl_connect(&c, a, &err) || import(&im, a->pos[0], ctl_value(a, OPT_NAME), &err))
-        code = ctl_fail(&err);
-    else
-        puts(im.digest);
-    ctl_close(&c);
-    HASH_ITER(hh, im.links, l, next)
-    {
-        HASH_DEL(im.links, l);
-        free(l->path);
-        free(l);
-    }
-    return code;
-}
 
 static void print_images(void *ctx, const ProtobufCMessage *m)
 {
     const PbListImagesResponse *resp = (const PbListImagesResponse *)m;
-    const struct ctl_args *a = ctx;
-    bool quiet = ctl_has(a, OPT_QUIET);
-    if (!quiet)
-        printf("%-24s %-19s %12s  %s\n", "NAME", "DIGEST", "BYTES", "CREATED");
+    struct listing *l = ctx;
+    snprintf(l->token, sizeof l->token, "%s", resp->next_page_token);
     for (size_t i = 0; i < resp->n_images; i++) {
         const PbImage *im = resp->images[i];
-        char when[32] = "-";
-        time_t t = (time_t)(im->create_time_ns / 1000000000);
-        struct tm tm;
-        if (quiet) {
+        char created[32];
+        if (l->quiet) {
             puts(im->name[0] ? im->name : im->digest);
             continue;
         }
-        if (localtime_r(&t, &tm))
-            strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm);
-        printf("%-24s %-19.19s %12llu  %s\n", im->name[0] ? im->name : "-", im->digest,
-               (unsigned long long)im->size_bytes, when);
+        when(im->create_time_ns, created, sizeof created);
+        printf("%-24s %-19.19s %12llu  %6u  %s\n", im->name[0] ? im->name : "-", im->digest,
+               (unsigned long long)im->size_bytes, im->guests, created);
     }
 }
 
 int ctl_cmd_image_ls(struct ctl_args *a)
 {
     PbListImagesRequest req = PB_LIST_IMAGES_REQUEST__INIT;
+    struct listing l = {.quiet = ctl_has(a, OPT_QUIET)};
+    char token[256];
     struct ctl_conn c;
     struct err err;
     int code = 0;
+    if (ctl_connect(&c, a, &err))
+        code = ctl_fail(&err);
+    else if (!l.quiet)
+        printf("%-24s %-19s %12s  %6s  %s\n", "NAME", "DIGEST", "BYTES", "GUESTS", "CREATED");
+    req.page_size = PAGE;
+    do {
+        memcpy(token, l.token, sizeof token);
+        req.page_token = token;
+        if (!code && ctl_call(&c, PB_METHOD_list_images, &req.base, 0, print_images, &l, &err))
+            code = ctl_fail(&err);
+    } while (!code && l.token[0]);
+    ctl_close(&c);
+    return code;
+}
+
+/* ---- inspect ---- */
+
+/* As one could type it. */
+static void print_words(const char *title, size_t n, char **words)
+{
+    if (!n)
+        return;
+    printf("%s", title);
+    for (size_t i = 0; i < n; i++) {
+        bool plain = words[i][0] && !words[i][strcspn(words[i], " \t\n\"'\\$`*?[]{}();&|<>#~!")];
+        if (plain) {
+            printf(" %s", words[i]);
+            continue;
+        }
+        fputs(" '", stdout);
+        for (const char *p = words[i]; *p; p++)
+            *p == '\'' ? (void)fputs("'\\''", stdout) : (void)putchar(*p);
+        putchar('\'');
+    }
+    putchar('\n');
+}
+
+static void print_lines(const char *title, size_t n, char **lines)
+{
+    for (size_t i = 0; i < n; i++)
+        printf("%s %s\n", title, lines[i]);
+}
+
+static void print_config(const PbImageConfig *c)
+{
+    print_words("entrypoint:  ", c->n_entrypoint, c->entrypoint);
+    print_words("cmd:         ", c->n_cmd, c->cmd);
+    print_lines("env:         ", c->n_env, c->env);
+    if (c->workdir[0])
+        printf("workdir:      %s\n", c->workdir);
+    if (c->user[0])
+        printf("user:         %s (%u:%u)\n", c->user, c->uid, c->gid);
+    if (c->architecture[0])
+        printf("architecture: %s\n", c->architecture);
+    print_lines("label:       ", c->n_labels, c->labels);
+}
+
+static void print_image(void *ctx, const ProtobufCMessage *m)
+{
+    const PbImage *im = (const PbImage *)m;
+    char created[32];
+    bool *first = ctx;
+    if (!*first)
+        putchar('\n');
+    *first = false;
+    when(im->create_time_ns, created, sizeof created);
+    printf("digest:       %s\n", im->digest);
+    print_lines("name:        ", im->n_names, im->names);
+    printf("bytes:        %llu\n", (unsigned long long)im->size_bytes);
+    if (im->entries)
+        printf("entries:      %llu\n", (unsigned long long)im->entries);
+    printf("created:      %s\nguests:       %u\n", created, im->guests);
+    if (im->config)
+        print_config(im->config);
+}
+
+int ctl_cmd_image_inspect(struct ctl_args *a)
+{
+    struct ctl_conn c;
+    struct err err;
+    bool first = true;
+    int code = 0;
+    if (ctl_connect(&c, a, &err)) {
+        code = ctl_fail(&err);
+        ctl_close(&c);
+        return code;
+    }
+    for (int i = 0; i < a->pos_count; i++) {
+        PbGetImageRequest req = PB_GET_IMAGE_REQUEST__INIT;
+        req.name = a->pos[i];
+        if (ctl_call(&c, PB_METHOD_get_image, &req.base, 0, print_image, &first, &err))
+            code = ctl_fail(&err);
+    }
+    ctl_close(&c);
+    return code;
+}
+
+/* ---- tag, rm, gc ---- */
+
+int ctl_cmd_image_tag(struct ctl_args *a)
+{
+    PbTagImageRequest req = PB_TAG_IMAGE_REQUEST__INIT;
+    struct ctl_conn c;
+    struct err err;
+    int code = 0;
+    req.name = a->pos[0];
+    req.new_name = a->pos[1];
     if (ctl_connect(&c, a, &err) ||
-        ctl_call(&c, PB_METHOD_list_images, &req.base, 0, print_images, a, &err))
+        ctl_call(&c, PB_METHOD_tag_image, &req.base, 0, NULL, NULL, &err))
         code = ctl_fail(&err);
     ctl_close(&c);
     return code;
+}
+
+int ctl_cmd_image_rm(struct ctl_args *a)
+{
+    struct ctl_conn c;
+    struct err err;
+    int code = 0;
+    if (ctl_connect(&c, a, &err)) {
+        code = ctl_fail(&err);
+        ctl_close(&c);
+        return code;
+    }
+    for (int i = 0; i < a->pos_count; i++) {
+        PbDeleteImageRequest req = PB_DELETE_IMAGE_REQUEST__INIT;
+        req.name = a->pos[i];
+        if (ctl_call(&c, PB_METHOD_delete_image, &req.base, 0, NULL, NULL, &err))
+            code = ctl_fail(&err);
+        else
+            puts(a->pos[i]);
+    }
+    ctl_close(&c);
+    return code;
+}
+
+static void print_removed(void *ctx, const ProtobufCMessage *m)
+{
+    const PbGcImagesResponse *resp = (const PbGcImagesResponse *)m;
+    const bool *dry = ctx;
+    char freed[32];
+    for (size_t i = 0; i < resp->n_removed; i++)
+        puts(resp->removed[i]->digest);
+    ctl_human_bytes(resp->freed_bytes, freed, sizeof freed);
+    ctl_say("%zu image%s, %s %s", resp->n_removed, resp->n_removed == 1 ? "" : "s", freed,
+            *dry ? "would be freed" : "freed");
+}
+
+int ctl_cmd_image_gc(struct ctl_args *a)
+{
+    PbGcImagesRequest req = PB_GC_IMAGES_REQUEST__INIT;
+    bool dry = ctl_has(a, OPT_DRY_RUN);
+    struct ctl_conn c;
+    struct err err;
+    int code = 0;
+    req.dry_run = dry;
+    if (ctl_connect(&c, a, &err) ||
+        ctl_call(&c, PB_METHOD_gc_images, &req.base, 0, print_removed, &dry, &err))
+        code = ctl_fail(&err);
+    ctl_close(&c);
+    return code;
+}
+
+/* ---- export ---- */
+
+struct export
+{
+    int fd;
+    const char *path; /* for messages */
+    uint64_t bytes;
+    struct ctl_progress progress;
+    struct pb_rpc *rpc;
+    res_code_t res;
+    struct err *err;
+};
+
+static void on_data(void *ctx, const ProtobufCMessage *m)
+{
+    struct export *x = ctx;
+    const ProtobufCBinaryData *d = &((const PbExportImageResponse *)m)->data;
+    for (size_t done = 0; !x->res && done < d->len;) {
+        ssize_t n = write(x->fd, d->data + done, d->len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            x->res = err_set_os(x->err, "writing %s", x->path);
+            return;
+        }
+        done += (size_t)n;
+    }
+    x->bytes += d->len;
+    ctl_progress_show(&x->progress, x->bytes);
+}
+
+static void on_done(void *ctx, const struct err *why)
+{
+    struct export *x = ctx;
+    x->rpc = NULL;
+    if (why && !x->res) {
+        *x->err = *why;
+        x->res = FAIL;
+    }
+}
+
+static res_code_t receive(struct export *x, struct ctl_args *a, PbExportFormat format,
+                          struct err *err)
+{
+    static const struct pb_rpc_ops ops = {on_data, on_done};
+    PbExportImageRequest req = PB_EXPORT_IMAGE_REQUEST__INIT;
+    struct ctl_conn c;
+    req.name = a->pos[0];
+    req.format = format;
+    x->err = err;
+    res_code_t res = ctl_connect(&c, a, err);
+    if (!res)
+        res = pb_rpc_start(c.h2, PB_METHOD_export_image, &ops, x, 0, &x->rpc, err);
+    if (!res) {
+        ctl_progress_start(&x->progress, 0);
+        pb_rpc_send(x->rpc, &req.base);
+        pb_rpc_half_close(x->rpc);
+    }
+    while (!res && x->rpc && !x->res)
+        res = ctl_turn(&c, NULL, 0, -1, err);
+    ctl_progress_end(&x->progress);
+    struct err ignored;
+    x->err = &ignored; /* closing ends the call once more */
+    res = res || x->res ? FAIL : OK;
+    ctl_close(&c);
+    return res;
+}
+
+/* Into a file beside, which takes the name when it is whole. */
+static res_code_t to_file(struct export *x, struct ctl_args *a, PbExportFormat format,
+                          struct err *err)
+{
+    char part[4200];
+    if (snprintf(part, sizeof part, "%s.%d.part", x->path, (int)getpid()) >= (int)sizeof part)
+        return err_set(err, ERR_INVALID, "%.100s...: the path is too long", x->path);
+    x->fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (x->fd < 0)
+        return err_set_os(err, "%s", part);
+    res_code_t res = receive(x, a, format, err);
+    if (!res && (close(x->fd) || rename(part, x->path)))
+        res = err_set_os(err, "%s", x->path);
+    else if (res)
+        close(x->fd);
+    if (res)
+        unlink(part);
+    return res;
+}
+
+int ctl_cmd_image_export(struct ctl_args *a)
+{
+    const char *format = ctl_value(a, OPT_FORMAT), *path = ctl_value(a, OPT_OUT_FILE);
+    struct export x = {.fd = 1, .path = path && strcmp(path, "-") ? path : NULL};
+    bool tar = !format || !strcmp(format, "tar");
+    struct err err;
+    if (!tar && strcmp(format, "erofs")) {
+        err_set(&err, ERR_INVALID, "--format %.40s: use tar or erofs", format);
+        return ctl_usage(&err);
+    }
+    PbExportFormat wanted = tar ? PB_EXPORT_FORMAT_TAR : PB_EXPORT_FORMAT_EROFS;
+    if (x.path)
+        return to_file(&x, a, wanted, &err) ? ctl_fail(&err) : 0;
+    if (isatty(1)) {
+        err_set(&err, ERR_INVALID, "an archive is nothing for a terminal; use -o FILE");
+        return ctl_usage(&err);
+    }
+    x.path = "standard output";
+    return receive(&x, a, wanted, &err) ? ctl_fail(&err) : 0;
 }

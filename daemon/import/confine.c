@@ -21,7 +21,7 @@ res_code_t imp_confine(const char *word, struct err *err)
     CLEANUP(cf_filter_free) struct cf_filter filter = {0};
     struct cf_report report;
     struct err why;
-    cf_begin(&report, word, PB_CHILD_FD + 2);
+    cf_begin(&report, word, PB_CHILD_FD + 3);
     res_code_t res = cf_filter_make(imp_rules, imp_rule_count, IMP_MAIN, &filter, &why);
     if (res && why.code == ERR_NO_MEMORY) {
         *err = why;

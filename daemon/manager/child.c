@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define PASS_FDS_MAX 2
+
 /* The pidfd is readable: it is over. */
 static void exited(uv_poll_t *p, int poll_status, int events)
 {
@@ -48,16 +50,26 @@ static void watch(struct mgr_child *c, uv_loop_t *loop, uv_poll_cb poll_cb)
 res_t mgr_child_start(struct mgr_child *c, uv_loop_t *loop, const char *path, int pass_fd,
                       uv_poll_cb poll_cb, int *fd, struct err *err)
 {
+    return mgr_child_start_with(c, loop, path, &pass_fd, pass_fd >= 0, poll_cb, fd, err);
+}
+
+res_t mgr_child_start_with(struct mgr_child *c, uv_loop_t *loop, const char *path,
+                           const int *pass_fds, size_t pass_fd_count, uv_poll_cb poll_cb, int *fd,
+                           struct err *err)
+{
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
         err_set_os(err, "socketpair");
         c->on_gone(c);
         return FAIL;
     }
-    const int fds[] = {-1, 2, 2, pair[1], pass_fd};
+    int fds[4 + PASS_FDS_MAX] = {-1, 2, 2, pair[1]};
+    ASSERT(pass_fd_count <= PASS_FDS_MAX);
+    for (size_t i = 0; i < pass_fd_count; i++)
+        fds[4 + i] = pass_fds[i];
     c->exited = false;
     c->fd = pair[0];
-    res_code_t res = cf_spawn(path, fds, pass_fd >= 0 ? 5 : 4, &c->process, err);
+    res_code_t res = cf_spawn(path, fds, 4 + (unsigned)pass_fd_count, &c->process, err);
     close(pair[1]);
     if (res) {
         close(pair[0]);
@@ -91,8 +103,10 @@ void mgr_child_detach(struct mgr_child *c)
 
 void mgr_child_poll(struct mgr_child *c, bool write)
 {
-    if (!c->exited && uv_is_active((uv_handle_t *)&c->poll))
-        uv_poll_start(&c->poll, UV_READABLE | (write ? UV_WRITABLE : 0), c->poll.poll_cb);
+    int events = (c->deaf ? 0 : UV_READABLE) | (write ? UV_WRITABLE : 0);
+    if (!c->exited && (c->was_deaf || uv_is_active((uv_handle_t *)&c->poll)))
+        uv_poll_start(&c->poll, events, c->poll.poll_cb);
+    c->was_deaf = c->deaf; /* and perhaps not active, but not stopped for good */
 }
 
 void mgr_child_kill(struct mgr_child *c)

@@ -2,6 +2,7 @@
 #include "daemon/manager/config.h"
 #include "daemon/manager/config_table.h"
 #include "daemon/manager/event.h"
+#include "daemon/manager/image.h"
 #include "daemon/manager/metrics.h"
 #include "daemon/manager/systemd.h"
 #include "engine/base/log.h"
@@ -118,6 +119,7 @@ res_code_t mgr_reload(struct mgr *m, struct mgr_config *fresh, struct err *err)
     const struct mgr_config *old = m->config;
     if (mgr_tenants_configure(m, fresh->tenants, fresh->tenants_count, err))
         return FAIL;
+    mgr_images_recount(m);
     unsigned changed = compare(m, fresh);
     m->config = fresh;
     mgr_config_apply_log(fresh, m->opt->log_fallback);

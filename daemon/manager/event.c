@@ -79,8 +79,7 @@ static void keep(struct mgr_events *e, const PbEvent *from, uint64_t number, uin
     struct event *v = malloc(sizeof *v + text);
     if (e->next == e->oldest)
         e->oldest = e->next = number;
-    while (e->oldest < e->next &&
-           (!v || number != e->next || number - e->oldest >= e->kept)) {
+    while (e->oldest < e->next && (!v || number != e->next || number - e->oldest >= e->kept)) {
         free(e->ring[e->oldest % e->kept]);
         e->ring[e->oldest++ % e->kept] = NULL;
     }

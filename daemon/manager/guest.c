@@ -249,6 +249,7 @@ struct mgr_guest *mgr_guest_enter(struct mgr *m, struct mgr_tenant *t, uint64_t 
         return NULL;
     }
     snprintf(g->digest, sizeof g->digest, "%s", digest);
+    g->held = mgr_image_hold(m, t, digest);
     g->state = S(CREATED);
     m->by_state[g->state]++;
     set_name(g, name);
@@ -387,6 +388,8 @@ void mgr_guest_leave(struct mgr_guest *g, bool remove_console)
     if (!mgr_guest_over(g))
         mgr_quota_give(g->tenant, MGR_QUOTA_GUESTS, 1);
     mgr_quota_give(g->tenant, MGR_QUOTA_CONSOLE, g->limits.console_bytes);
+    if (g->held)
+        mgr_image_release(m, g->tenant, g->digest);
     mgr_console_fini(&g->console, remove_console);
     if (g->stats)
         pb_guest_stats__free_unpacked(g->stats, NULL);

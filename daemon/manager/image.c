@@ -1,8 +1,8 @@
+/* manager/image.c - the store in memory: files, who has them, names. */
 #include "daemon/manager/image.h"
-#include "daemon/manager/conn.h"
-#include "daemon/manager/service.h"
 #include "engine/base/log.h"
-#include "proto/paths.h"
+#include "engine/base/os.h"
+#include "proto/message.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,152 +18,61 @@ void mgr_image_path(const struct mgr *m, const char *file, char *out, size_t cap
     snprintf(out, cap, "%s/images/%s", m->opt->state, file);
 }
 
-static struct mgr_image *find_image(struct mgr *m, const char *digest)
+/* ---- looking up ---- */
+
+static struct mgr_image *find_file(struct mgr *m, const char *digest)
 {
     struct mgr_image *i;
-    HASH_FIND_STR(m->images, digest, i);
+    HASH_FIND_STR(m->images->files, digest, i);
     return i;
 }
 
-static res_code_t add_image(struct mgr *m, const char *digest, uint64_t size_bytes,
-                            int64_t create_time_ns, struct err *err)
+static void make_key(char key[MGR_IMAGE_KEY_CHARS], const char *tenant, const char *what)
 {
-    if (find_image(m, digest))
-        return OK;
-    struct mgr_image *i = calloc(1, sizeof *i);
-    if (!i)
-        return err_set(err, ERR_NO_MEMORY, "no memory for an image");
-    snprintf(i->digest, sizeof i->digest, "%s", digest);
-    i->size_bytes = size_bytes;
-    i->create_time_ns = create_time_ns;
-    HASH_ADD_STR(m->images, digest, i);
-    return OK;
+    snprintf(key, MGR_IMAGE_KEY_CHARS, "%.63s/%.127s", tenant, what);
 }
 
-static res_code_t add_name(struct mgr *m, const char *name, const char *digest, struct err *err)
+struct mgr_image_owner *mgr_image_find(struct mgr *m, const struct mgr_tenant *t,
+                                       const char *digest)
 {
+    char key[MGR_IMAGE_KEY_CHARS];
+    struct mgr_image_owner *o;
+    make_key(key, t->name, digest);
+    HASH_FIND_STR(m->images->owners, key, o);
+    return o;
+}
+
+struct mgr_image_name *mgr_image_find_name(struct mgr *m, const struct mgr_tenant *t,
+                                           const char *name)
+{
+    char key[MGR_IMAGE_KEY_CHARS];
     struct mgr_image_name *n;
-    HASH_FIND_STR(m->names, name, n);
-    if (!n) {
-        if (!(n = calloc(1, sizeof *n)))
-            return err_set(err, ERR_NO_MEMORY, "no memory for a name");
-        snprintf(n->name, sizeof n->name, "%s", name);
-        HASH_ADD_STR(m->names, name, n);
+    make_key(key, t->name, name);
+    HASH_FIND_STR(m->images->names, key, n);
+    return n;
+}
+
+res_t mgr_image_resolve(struct mgr *m, const struct mgr_tenant *t, const char *name,
+                        char digest[MGR_DIGEST_CHARS], struct err *err)
+{
+    struct mgr_image_name *n =
+        strlen(name) <= PB_IMAGE_NAME_MAX ? mgr_image_find_name(m, t, name) : NULL;
+    struct mgr_image_owner *o = n ? n->owner : NULL;
+    if (!o && pb_digest_valid(name))
+        o = mgr_image_find(m, t, name);
+    if (!o) {
+        err_set(err, ERR_NOT_FOUND, "no image \"%.128s\"; \"vmctl image ls\" shows what there is",
+                name);
+        return err_explain(err, "IMAGE_NOT_FOUND", "image", name,
+                           "list the images, or import this one");
     }
-    snprintf(n->digest, sizeof n->digest, "%s", digest);
-    m->names_version++;
-    return OK;
-}
-
-res_t mgr_image_add(struct mgr *m, const char *digest, uint64_t size_bytes, int64_t create_time_ns,
-                    const char *name, struct err *err)
-{
-    if (add_image(m, digest, size_bytes, create_time_ns, err))
-        return FAIL;
-    return name[0] ? add_name(m, name, digest, err) : OK;
-}
-
-void mgr_images_names_text(const struct mgr *m, struct buf *out)
-{
-    buf_printf(out, "vmd image names 1\n");
-    for (struct mgr_image_name *n = m->names; n; n = n->hh.next)
-        buf_printf(out, "%s %s\n", n->name, n->digest);
-}
-
-static res_code_t read_names(struct mgr *m, struct err *err)
-{
-    char path[PB_PATH_MAX], line[512], name[256], digest[256];
-    mgr_image_path(m, "names", path, sizeof path);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return errno == ENOENT ? OK : err_set_os(err, "%s", path);
-    res_code_t res = OK;
-    for (int at = 1; !res && fgets(line, sizeof line, f); at++) {
-        if (at == 1 && !strcmp(line, "vmd image names 1\n"))
-            continue;
-        if (at == 1)
-            res = err_set(err, ERR_INVALID, "%s: not a file of image names of this version", path);
-        else if (sscanf(line, "%255s %255s", name, digest) != 2 || !pb_image_name_valid(name) ||
-                 !pb_digest_valid(digest))
-            log_warn("%s:%d: malformed line, passed over", path, at);
-        else if (!find_image(m, digest))
-            log_warn("%s:%d: image %s is missing", path, at, digest);
-        else
-            res = add_name(m, name, digest, err);
-    }
-    fclose(f);
-    return res;
-}
-
-static res_code_t read_store(struct mgr *m, const char *dir, struct err *err)
-{
-    DIR *d = opendir(dir);
-    if (!d)
-        return err_set_os(err, "%s", dir);
-    res_code_t res = OK;
-    for (struct dirent *e; !res && (e = readdir(d));) {
-        struct stat st;
-        char digest[MGR_DIGEST_CHARS];
-        size_t n = strlen(e->d_name);
-        if (!strncmp(e->d_name, "incoming-", 9)) {
-            unlinkat(dirfd(d), e->d_name, 0);
-            continue;
-        }
-        if (n != 71 + 6 || strcmp(e->d_name + 71, ".erofs") ||
-            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-            continue;
-        memcpy(digest, e->d_name, 71);
-        digest[71] = 0;
-        if (pb_digest_valid(digest))
-            res = add_image(m, digest, (uint64_t)st.st_size,
-                            (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, err);
-    }
-    closedir(d);
-    return res;
-}
-
-res_t mgr_images_init(struct mgr *m, struct err *err)
-{
-    char dir[PB_PATH_MAX];
-    list_init(&m->imports);
-    mgr_image_path(m, "", dir, sizeof dir);
-    if (pb_private_dir(dir, err) || read_store(m, dir, err))
-        return FAIL;
-    return read_names(m, err);
-}
-
-void mgr_images_fini(struct mgr *m)
-{
-    struct mgr_image *i, *i_next;
-    struct mgr_image_name *n, *n_next;
-    HASH_ITER(hh, m->images, i, i_next)
-    {
-        HASH_DEL(m->images, i);
-        free(i);
-    }
-    HASH_ITER(hh, m->names, n, n_next)
-    {
-        HASH_DEL(m->names, n);
-        free(n);
-    }
-}
-
-res_t mgr_image_resolve(struct mgr *m, const char *name, char digest[MGR_DIGEST_CHARS],
-                        struct err *err)
-{
-    struct mgr_image_name *n;
-    HASH_FIND_STR(m->names, name, n);
-    const char *found = n ? n->digest : name;
-    if (!pb_digest_valid(found) || !find_image(m, found))
-        return err_set(err, ERR_NOT_FOUND,
-                       "no image \"%.128s\"; \"vmctl image ls\" shows what there is", name);
-    memcpy(digest, found, MGR_DIGEST_CHARS);
+    memcpy(digest, o->image->digest, MGR_DIGEST_CHARS);
     return OK;
 }
 
 res_t mgr_image_open(struct mgr *m, const char *digest, int *fd, struct err *err)
 {
-    char path[PB_PATH_MAX], file[MGR_DIGEST_CHARS + 8];
+    char path[PB_PATH_MAX], file[MGR_IMAGE_FILE_CHARS];
     snprintf(file, sizeof file, "%s.erofs", digest);
     mgr_image_path(m, file, path, sizeof path);
     int got = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -173,54 +82,352 @@ res_t mgr_image_open(struct mgr *m, const char *digest, int *fd, struct err *err
     return OK;
 }
 
-static int by_name(const void *a, const void *b)
+bool mgr_image_hold(struct mgr *m, const struct mgr_tenant *t, const char *digest)
 {
-    const PbImage *x = *(PbImage *const *)a, *y = *(PbImage *const *)b;
-    if (!x->name[0] != !y->name[0])
-        return x->name[0] ? -1 : 1;
-    int c = strcmp(x->name, y->name);
-    return c ? c : strcmp(x->digest, y->digest);
+    struct mgr_image_owner *o = mgr_image_find(m, t, digest);
+    if (o)
+        o->guests++;
+    return o != NULL;
 }
 
-static void describe(PbImage *to, struct mgr_image *i, char *name)
+void mgr_image_release(struct mgr *m, const struct mgr_tenant *t, const char *digest)
 {
-    pb_image__init(to);
-    to->name = name;
-    to->digest = i->digest;
-    to->size_bytes = i->size_bytes;
-    to->create_time_ns = i->create_time_ns;
+    struct mgr_image_owner *o = mgr_image_find(m, t, digest);
+    if (o && o->guests)
+        o->guests--;
 }
 
-void mgr_list_images(struct pb_call *call, const ProtobufCMessage *msg)
+const PbImageConfig *mgr_image_config(struct mgr *m, const struct mgr_tenant *t, const char *digest)
 {
-    struct mgr *m = mgr_of_conn(call->conn_ctx);
-    PbListImagesResponse resp = PB_LIST_IMAGES_RESPONSE__INIT;
-    size_t most = HASH_COUNT(m->images) + HASH_COUNT(m->names), count = 0;
-    PbImage *all = calloc(most + 1, sizeof *all), **pointers = calloc(most + 1, sizeof *pointers);
-    static char none[1];
-    struct err err;
-    (void)msg;
-    if (!all || !pointers) {
-        err_set(&err, ERR_NO_MEMORY, "no memory for a list of images");
-        pb_call_finish(call, &err);
-    } else {
-        for (struct mgr_image *i = m->images; i; i = i->hh.next)
-            i->named = false;
-        for (struct mgr_image_name *n = m->names; n; n = n->hh.next) {
-            struct mgr_image *i = find_image(m, n->digest);
-            i->named = true;
-            describe(&all[count++], i, n->name);
-        }
-        for (struct mgr_image *i = m->images; i; i = i->hh.next)
-            if (!i->named)
-                describe(&all[count++], i, none);
-        for (size_t k = 0; k < count; k++)
-            pointers[k] = &all[k];
-        qsort(pointers, count, sizeof *pointers, by_name);
-        resp.n_images = count;
-        resp.images = pointers;
-        pb_call_reply(call, &resp.base);
+    const struct mgr_image_owner *o = mgr_image_find(m, t, digest);
+    return o ? o->config : NULL;
+}
+
+/* ---- changes ---- */
+
+static struct mgr_image *add_file(struct mgr *m, const char *digest, uint64_t size_bytes)
+{
+    struct mgr_image *i = find_file(m, digest);
+    if (i || !(i = calloc(1, sizeof *i)))
+        return i;
+    snprintf(i->digest, sizeof i->digest, "%s", digest);
+    i->size_bytes = size_bytes;
+    HASH_ADD_STR(m->images->files, digest, i);
+    return i;
+}
+
+static void drop_file_if_unowned(struct mgr *m, struct mgr_image *i)
+{
+    if (i->owners)
+        return;
+    HASH_DEL(m->images->files, i);
+    free(i);
+}
+
+/* In the quotas; those that were there before a start count even above them. */
+static void count(struct mgr *m, struct mgr_image_owner *o)
+{
+    struct mgr_tenant *t = o->counted ? NULL : mgr_tenant_find(m, o->tenant);
+    if (!t)
+        return;
+    t->used[MGR_QUOTA_IMAGES]++;
+    t->used[MGR_QUOTA_DISK] += o->image->size_bytes;
+    o->counted = true;
+}
+
+void mgr_images_recount(struct mgr *m)
+{
+    for (struct mgr_image_owner *o = m->images->owners; o; o = o->hh.next)
+        count(m, o);
+}
+
+static struct mgr_image_owner *add_owner(struct mgr *m, const char *tenant, struct mgr_image *i)
+{
+    struct mgr_image_owner *o = calloc(1, sizeof *o);
+    if (!o)
+        return NULL;
+    make_key(o->key, tenant, i->digest);
+    snprintf(o->tenant, sizeof o->tenant, "%.63s", tenant);
+    o->image = i;
+    o->create_time_ns = mgr_wall_ns();
+    i->owners++;
+    HASH_ADD_STR(m->images->owners, key, o);
+    return o;
+}
+
+res_t mgr_image_add(struct mgr *m, struct mgr_tenant *t, const char *digest, uint64_t size_bytes,
+                    struct mgr_image_owner **out, struct err *err)
+{
+    struct mgr_image_owner *o = mgr_image_find(m, t, digest);
+    if (o) {
+        *out = o;
+        return OK;
     }
-    free(all);
-    free(pointers);
+    if (mgr_quota_take(t, MGR_QUOTA_IMAGES, 1, err))
+        return FAIL;
+    if (mgr_quota_take(t, MGR_QUOTA_DISK, size_bytes, err)) {
+        mgr_quota_give(t, MGR_QUOTA_IMAGES, 1);
+        return FAIL;
+    }
+    struct mgr_image *i = add_file(m, digest, size_bytes);
+    if (!i || !(o = add_owner(m, t->name, i))) {
+        if (i)
+            drop_file_if_unowned(m, i);
+        mgr_quota_give(t, MGR_QUOTA_IMAGES, 1);
+        mgr_quota_give(t, MGR_QUOTA_DISK, size_bytes);
+        return err_set(err, ERR_NO_MEMORY, "no memory for an image");
+    }
+    o->counted = true;
+    *out = o;
+    return OK;
+}
+
+void mgr_image_unname(struct mgr *m, struct mgr_image_name *n)
+{
+    n->owner->names--;
+    HASH_DEL(m->images->names, n);
+    free(n);
+}
+
+static void free_owner(struct mgr_image_owner *o)
+{
+    if (o->config)
+        pb_image_config__free_unpacked(o->config, NULL);
+    free(o);
+}
+
+void mgr_image_remove(struct mgr *m, struct mgr_image_owner *o)
+{
+    struct mgr_image_name *n, *next;
+    struct mgr_tenant *t = o->counted ? mgr_tenant_find(m, o->tenant) : NULL;
+    HASH_ITER(hh, m->images->names, n, next)
+    {
+        if (n->owner == o)
+            mgr_image_unname(m, n);
+    }
+    if (t) {
+        mgr_quota_give(t, MGR_QUOTA_IMAGES, 1);
+        mgr_quota_give(t, MGR_QUOTA_DISK, o->image->size_bytes);
+    }
+    HASH_DEL(m->images->owners, o);
+    o->image->owners--;
+    drop_file_if_unowned(m, o->image);
+    free_owner(o);
+}
+
+res_t mgr_image_name(struct mgr *m, struct mgr_image_owner *o, const char *name, struct err *err)
+{
+    char key[MGR_IMAGE_KEY_CHARS];
+    struct mgr_image_name *n;
+    make_key(key, o->tenant, name);
+    HASH_FIND_STR(m->images->names, key, n);
+    if (n) {
+        n->owner->names--;
+    } else {
+        if (!(n = calloc(1, sizeof *n)))
+            return err_set(err, ERR_NO_MEMORY, "no memory for a name");
+        memcpy(n->key, key, sizeof key);
+        n->name = n->key + strlen(o->tenant) + 1;
+        HASH_ADD_STR(m->images->names, key, n);
+    }
+    n->owner = o;
+    o->names++;
+    return OK;
+}
+
+res_t mgr_image_configure(struct mgr_image_owner *o, const char *config_file, const void *config,
+                          size_t n, struct err *err)
+{
+    PbImageConfig *c = NULL;
+    if (config_file[0]) {
+        struct arena arena;
+        const ProtobufCMessage *checked;
+        arena_init(&arena, PB_ARENA_BYTES(n));
+        res_code_t res = pb_unpack(&pb_image_config__descriptor, &arena, config, n, &checked, err);
+        arena_fini(&arena);
+        if (res)
+            return FAIL;
+        if (!(c = pb_image_config__unpack(NULL, n, config)))
+            return err_set(err, ERR_NO_MEMORY, "no memory for an image's configuration");
+    }
+    if (o->config)
+        pb_image_config__free_unpacked(o->config, NULL);
+    o->config = c;
+    snprintf(o->config_file, sizeof o->config_file, "%s", config_file);
+    return OK;
+}
+
+/* ---- files that are no longer needed ---- */
+
+static void on_unlinked(uv_fs_t *r)
+{
+    if (r->result < 0 && r->result != UV_ENOENT)
+        log_warn("%s: %s", r->path, uv_strerror((int)r->result));
+    uv_fs_req_cleanup(r);
+    free(r);
+}
+
+void mgr_image_drop_file(struct mgr *m, const char *file)
+{
+    char path[PB_PATH_MAX], gone[PB_PATH_MAX], name[MGR_IMAGE_FILE_CHARS];
+    uint64_t random;
+    os_random(&random, sizeof random);
+    snprintf(name, sizeof name, "incoming-gone-%016llx", (unsigned long long)random);
+    mgr_image_path(m, file, path, sizeof path);
+    mgr_image_path(m, name, gone, sizeof gone);
+    /* Out of the way at once, so that a new import of it may take its name; freeing its blocks can take long. */
+    if (rename(path, gone)) {
+        if (errno != ENOENT)
+            log_warn("removing %s: %s", path, strerror(errno));
+        return;
+    }
+    uv_fs_t *r = malloc(sizeof *r);
+    if (r && uv_fs_unlink(m->loop, r, gone, on_unlinked) == 0)
+        return;
+    free(r);
+    unlink(gone);
+}
+
+void mgr_image_sweep(struct mgr *m, const char *digest)
+{
+    char file[MGR_IMAGE_FILE_CHARS];
+    if (find_file(m, digest))
+        return;
+    snprintf(file, sizeof file, "%s.erofs", digest);
+    mgr_image_drop_file(m, file);
+}
+
+/* ---- the beginning ---- */
+
+/* "sha256-<hex>.erofs" -> digest. */
+static bool digest_of_file(const char *name, char digest[MGR_DIGEST_CHARS])
+{
+    if (strlen(name) != 71 + 6 || strcmp(name + 71, ".erofs"))
+        return false;
+    memcpy(digest, name, 71);
+    digest[71] = 0;
+    return pb_digest_valid(digest);
+}
+
+/* Each file: a leftover goes, an image is noted. */
+static res_code_t read_folder(struct mgr *m, DIR *d, struct err *err)
+{
+    for (struct dirent *e; (e = readdir(d));) {
+        struct stat st;
+        char digest[MGR_DIGEST_CHARS];
+        if (!strncmp(e->d_name, "incoming-", 9)) {
+            unlinkat(dirfd(d), e->d_name, 0);
+            continue;
+        }
+        if (!digest_of_file(e->d_name, digest) ||
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+            continue;
+        if (!add_file(m, digest, (uint64_t)st.st_size))
+            return err_set(err, ERR_NO_MEMORY, "no memory for an image");
+    }
+    return OK;
+}
+
+/* An index of before: everything is the default tenant's. */
+static res_code_t adopt(struct mgr *m, struct err *err)
+{
+    const struct mgr_tenant t = {.name = "default"};
+    for (struct mgr_image *i = m->images->files; i; i = i->hh.next)
+        if (!mgr_image_find(m, &t, i->digest) && !add_owner(m, t.name, i))
+            return err_set(err, ERR_NO_MEMORY, "no memory for an image");
+    return OK;
+}
+
+/* What the index does not name: an import that broke off, or a removal that had been written down. */
+static void drop_unknown(struct mgr *m, DIR *d)
+{
+    struct mgr_image *i, *next;
+    rewinddir(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        char digest[MGR_DIGEST_CHARS];
+        bool known = true;
+        if (digest_of_file(e->d_name, digest)) {
+            struct mgr_image *file = find_file(m, digest);
+            known = file && file->owners;
+        } else if (!strncmp(e->d_name, "config-", 7)) {
+            known = false;
+            for (struct mgr_image_owner *o = m->images->owners; o && !known; o = o->hh.next)
+                known = !strcmp(o->config_file, e->d_name);
+        }
+        if (!known)
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    HASH_ITER(hh, m->images->files, i, next)
+    {
+        drop_file_if_unowned(m, i);
+    }
+}
+
+static void read_configs(struct mgr *m)
+{
+    struct err err;
+    for (struct mgr_image_owner *o = m->images->owners; o; o = o->hh.next)
+        if (o->config_file[0] && mgr_image_config_read(m, o, &err))
+            log_error("image %s of tenant %s: %s", o->image->digest, o->tenant, err.text);
+}
+
+res_t mgr_images_init(struct mgr *m, struct err *err)
+{
+    char dir[PB_PATH_MAX];
+    bool known, old;
+    list_init(&m->imports);
+    if (!(m->images = calloc(1, sizeof *m->images)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for images");
+    m->images->m = m;
+    list_init(&m->images->commits);
+    list_init(&m->images->exports);
+    mgr_image_path(m, "", dir, sizeof dir);
+    if (pb_private_dir(dir, err))
+        return FAIL;
+    DIR *d = opendir(dir);
+    if (!d)
+        return err_set_os(err, "%s", dir);
+    res_code_t res = read_folder(m, d, err);
+    if (!res)
+        res = mgr_images_read_index(m, &known, &old, err);
+    if (!res && !known)
+        res = adopt(m, err);
+    if (!res && (!known || old))
+        res = mgr_images_write_index(m, err);
+    if (!res)
+        drop_unknown(m, d);
+    closedir(d);
+    if (res)
+        return FAIL;
+    read_configs(m);
+    mgr_images_recount(m);
+    return OK;
+}
+
+void mgr_images_fini(struct mgr *m)
+{
+    struct mgr_images *s = m->images;
+    struct mgr_image *i, *i_next;
+    struct mgr_image_owner *o, *o_next;
+    struct mgr_image_name *n, *n_next;
+    if (!s)
+        return;
+    HASH_ITER(hh, s->names, n, n_next)
+    {
+        HASH_DEL(s->names, n);
+        free(n);
+    }
+    HASH_ITER(hh, s->owners, o, o_next)
+    {
+        HASH_DEL(s->owners, o);
+        free_owner(o);
+    }
+    HASH_ITER(hh, s->files, i, i_next)
+    {
+        HASH_DEL(s->files, i);
+        free(i);
+    }
+    buf_fini(&s->text);
+    free(s);
+    m->images = NULL;
 }

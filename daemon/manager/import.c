@@ -1,15 +1,21 @@
-/* ImportImage: entries from the client go to a vmd-import of their own, its file into the store. */
+/*
+ * ImportImage: what the client sends goes to a vmd-import of its own, its file into the store.
+ *
+ * messages -> vmd-import -> incoming-* -> (pool) hashed, synced -> renamed -> index written -> answered. Whatever ends it before
+ * the answer takes everything back.
+ */
 #include "daemon/manager/child.h"
+#include "daemon/manager/config.h"
 #include "daemon/manager/conn.h"
 #include "daemon/manager/digest.h"
+#include "daemon/manager/event.h"
 #include "daemon/manager/image.h"
 #include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
 #include "engine/base/log.h"
 #include "engine/base/os.h"
 #include "proto/channel.h"
-#include "proto/paths.h"
-#include "proto/worker.pb-c.h"
+#include "proto/import.pb-c.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,29 +25,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define IMPORTS_MAX 8
 #define QUEUE_BYTES ((size_t)256 * 1024) /* to the importer, before the client is paused */
+#define FLUSH_BYTES ((size_t)32 * 1024)
+#define ANSWER_BYTES_MAX (512 * 1024) /* with a configuration */
 #define DATA_BYTES_MAX (64 * 1024)
 
 /* An import is freed when its child is gone, its work is done, and its call is answered or gone. */
 struct import {
     struct mgr *m;
     struct list link;
+    struct mgr_tenant *tenant;
     struct pb_call *call; /* NULL: answered, or gone */
-    char name[128];
-    char file[32]; /* incoming-... */
+    char name[128], expect_digest[MGR_DIGEST_CHARS];
+    char file[32]; /* incoming-..., "" once it is in place */
     int fd;        /* of it */
     bool child_alive, complete, working;
     struct mgr_child child;
     struct pb_channel ch;
+    uint64_t entries;
+    struct buf config; /* packed */
+    char config_file[32];
     /* the pool's part */
     uv_work_t work;
     char path[PB_PATH_MAX], digest[MGR_DIGEST_CHARS];
     uint64_t size_bytes;
-    struct buf names; /* text to write, in the second part */
-    uint64_t names_version;
     struct err err;
     res_code_t res;
+    /* to take it back */
+    struct mgr_image_commit commit;
+    bool added;
+    char old_config[MGR_IMAGE_FILE_CHARS]; /* named by the index until the commit */
+    char name_before[MGR_DIGEST_CHARS];    /* digest that had the name; "": none */
 };
 
 static void release(struct import *im)
@@ -52,9 +66,11 @@ static void release(struct import *im)
         unlink(im->path);
         mgr_count(im->m, MGR_METRIC_IMPORTS_FAILED, 1);
     }
+    if (im->config_file[0])
+        mgr_image_drop_file(im->m, im->config_file);
     pb_channel_fini(&im->ch);
     close_fd(&im->fd);
-    buf_fini(&im->names);
+    buf_fini(&im->config);
     list_remove(&im->link);
     im->m->import_count--;
     free(im);
@@ -74,118 +90,175 @@ static void fail(struct import *im, const struct err *err)
     release(im);
 }
 
-/* ---- in the pool: hash, sync, put in place ---- */
+/* ---- in the pool: hash, sync ---- */
 
 static void hash_and_sync(uv_work_t *w)
 {
     struct import *im = container_of(w, struct import, work);
+    char path[PB_PATH_MAX];
+    mgr_image_path(im->m, im->config_file, path, sizeof path);
     if (mgr_digest_file(im->fd, im->digest, &im->size_bytes))
         im->res = err_set_os(&im->err, "hashing the new image");
     else if (fchmod(im->fd, 0444) || fsync(im->fd))
         im->res = err_set_os(&im->err, "syncing the new image");
+    else if (im->config_file[0])
+        im->res = mgr_image_config_write(path, im->config.data, im->config.len, &im->err);
 }
 
-static res_code_t sync_dir(const char *dir, struct err *err)
-{
-    CLEANUP(close_fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd))
-        return err_set_os(err, "syncing %s", dir);
-    return OK;
-}
+/* ---- into the store ---- */
 
-static uv_mutex_t names_lock; /* writers of the file of names, of whom the newest wins */
-static uint64_t names_written;
-
-static void write_names(uv_work_t *w)
+/* The index could not be written: as before, if nobody changed it since. */
+static void take_back(struct import *im)
 {
-    struct import *im = container_of(w, struct import, work);
-    char dir[PB_PATH_MAX], path[PB_PATH_MAX], beside[PB_PATH_MAX];
-    mgr_image_path(im->m, "", dir, sizeof dir);
-    mgr_image_path(im->m, "names", path, sizeof path);
-    mgr_image_path(im->m, "incoming-names", beside, sizeof beside);
-    uv_mutex_lock(&names_lock);
-    if (im->names_version > names_written) {
-        CLEANUP(close_fd) int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (fd < 0 || write(fd, im->names.data, im->names.len) != (ssize_t)im->names.len ||
-            fsync(fd) || rename(beside, path))
-            im->res = err_set_os(&im->err, "writing %s", path);
-        else
-            names_written = im->names_version;
+    struct mgr_image_owner *o = mgr_image_find(im->m, im->tenant, im->digest), *before;
+    struct mgr_image_name *n =
+        im->name[0] ? mgr_image_find_name(im->m, im->tenant, im->name) : NULL;
+    if (n && o && n->owner == o) {
+        before = im->name_before[0] ? mgr_image_find(im->m, im->tenant, im->name_before) : NULL;
+        if (!before)
+            mgr_image_unname(im->m, n);
+        else if (mgr_image_name(im->m, before, im->name, NULL))
+            log_error("name %s: no memory to give it back", im->name);
     }
-    if (!im->res)
-        im->res = sync_dir(dir, &im->err);
-    uv_mutex_unlock(&names_lock);
+    if (o && im->added && !o->names && !o->guests) {
+        mgr_image_remove(im->m, o);
+        mgr_image_sweep(im->m, im->digest);
+    }
 }
 
-static void after_names(uv_work_t *w, int status)
+static void lasting(struct mgr_image_commit *c, const struct err *err)
 {
-    struct import *im = container_of(w, struct import, work);
+    struct import *im = container_of(c, struct import, commit);
+    struct mgr_image_owner *o;
     im->working = false;
-    if (status || im->res) {
-        fail(im, &im->err);
+    if (err) {
+        take_back(im);
+        fail(im, err);
         return;
     }
-    log_info("image %s: %s, %llu bytes", im->name[0] ? im->name : "(no name)", im->digest,
-             (unsigned long long)im->size_bytes);
-    if (im->call) {
-        PbImage image = PB_IMAGE__INIT;
-        image.name = im->name;
-        image.digest = im->digest;
-        image.size_bytes = im->size_bytes;
-        image.create_time_ns = mgr_wall_ns();
-        im->call->user = NULL;
-        pb_call_reply(im->call, &image.base);
+    if (im->old_config[0])
+        mgr_image_drop_file(im->m, im->old_config);
+    log_info("image %s of tenant %s: %s, %llu bytes", im->name[0] ? im->name : "(no name)",
+             im->tenant->name, im->digest, (unsigned long long)im->size_bytes);
+    mgr_event(im->m, PB_EVENT_TYPE_IMAGE_IMPORTED, im->tenant, im->name[0] ? im->name : im->digest,
+              0, 0, im->digest);
+    if (im->call && (o = mgr_image_find(im->m, im->tenant, im->digest))) {
+        struct pb_call *call = im->call;
         im->call = NULL;
+        call->user = NULL;
+        mgr_image_reply(call, im->m, o, im->name[0] ? im->name : NULL);
+        release(im);
+        return;
     }
-    release(im);
+    struct err gone;
+    err_set(&gone, ERR_NOT_FOUND, "image %s was removed meanwhile", im->digest);
+    fail(im, &gone);
+}
+
+static res_code_t add(struct import *im, struct err *err)
+{
+    char file[MGR_DIGEST_CHARS + 8], path[PB_PATH_MAX];
+    struct mgr_image_owner *o;
+    struct mgr_image_name *n =
+        im->name[0] ? mgr_image_find_name(im->m, im->tenant, im->name) : NULL;
+    im->added = !mgr_image_find(im->m, im->tenant, im->digest);
+    if (n)
+        memcpy(im->name_before, n->owner->image->digest, sizeof im->name_before);
+    if (mgr_image_add(im->m, im->tenant, im->digest, im->size_bytes, &o, err))
+        return FAIL;
+    snprintf(file, sizeof file, "%s.erofs", im->digest);
+    mgr_image_path(im->m, file, path, sizeof path);
+    snprintf(im->old_config, sizeof im->old_config, "%s", o->config_file);
+    if (rename(im->path, path)) {
+        err_set_os(err, "renaming the new image");
+    } else {
+        im->file[0] = 0;
+        if (!mgr_image_configure(o, im->config_file, im->config.data, im->config.len, err) &&
+            (!im->name[0] || !mgr_image_name(im->m, o, im->name, err))) {
+            im->config_file[0] = 0; /* the image's */
+            o->entries = im->entries;
+            if (im->added)
+                o->create_time_ns = mgr_wall_ns();
+            return OK;
+        }
+    }
+    if (im->added) {
+        mgr_image_remove(im->m, o);
+        mgr_image_sweep(im->m, im->digest);
+    }
+    return FAIL;
 }
 
 static void after_hash(uv_work_t *w, int status)
 {
     struct import *im = container_of(w, struct import, work);
-    char file[MGR_DIGEST_CHARS + 8], path[PB_PATH_MAX];
     im->working = false;
-    if (status || im->res || !im->call) { /* without a call it was cancelled: leave nothing */
-        fail(im, &im->err);
-        return;
+    if (status && !im->res)
+        im->res = err_set(&im->err, ERR_CANCELLED, "hashing the new image was cancelled");
+    if (!im->res && im->expect_digest[0] && strcmp(im->digest, im->expect_digest)) {
+        im->res = err_set(&im->err, ERR_BAD_IMAGE, "the image is %s, not %s as expected",
+                          im->digest, im->expect_digest);
+        err_explain(&im->err, "DIGEST_MISMATCH", "image", im->digest,
+                    "check where the files come from");
     }
-    snprintf(file, sizeof file, "%s.erofs", im->digest);
-    mgr_image_path(im->m, file, path, sizeof path);
-    if (rename(im->path, path)) {
-        err_set_os(&im->err, "renaming the new image");
-        fail(im, &im->err);
-        return;
-    }
-    im->file[0] = 0;
-    if (mgr_image_add(im->m, im->digest, im->size_bytes, mgr_wall_ns(), im->name, &im->err)) {
-        fail(im, &im->err);
-        return;
-    }
-    mgr_images_names_text(im->m, &im->names);
-    im->names_version = im->m->names_version;
-    if (im->names.failed) {
-        err_set(&im->err, ERR_NO_MEMORY, "no memory for the file of names");
+    if (im->res || !im->call || add(im, &im->err)) { /* without a call: leave nothing */
         fail(im, &im->err);
         return;
     }
     im->working = true;
-    uv_queue_work(im->m->loop, &im->work, write_names, after_names);
+    im->commit.done = lasting;
+    mgr_images_commit(im->m, &im->commit);
 }
 
 /* ---- the importer ---- */
 
-static void hear(struct import *im, const PbFromImport *result)
+static void hear_failure(struct import *im, const PbImportDone *done)
 {
+    static const struct {
+        const char *reason, *fix;
+    } known[] = {
+        {"IMAGE_BYTES", "make the image smaller, or raise the quota disk_bytes"},
+        {"SPOOL_BYTES", "make the archive smaller, or raise the quota disk_bytes"},
+        {"COMPRESSION_BOMB", "compress it less, or import it uncompressed"},
+        {"REFERENCE_NEEDED", "give the reference of one of its images"},
+        {"REFERENCE_NOT_FOUND", "give the reference of one of its images"},
+        {"DIGEST_MISMATCH", "fetch the archive again: it is damaged"},
+    };
+    enum err_code code =
+        done->code && done->code < ERR_CODE_COUNT ? (enum err_code)done->code : ERR_INTERNAL;
+    err_set(&im->err, code, "%.380s", done->text);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (!strcmp(done->reason, known[i].reason))
+            err_explain(&im->err, known[i].reason, "image", im->name, known[i].fix);
+    fail(im, &im->err);
+}
+
+static void hear(struct import *im, const PbImportAnswer *answer)
+{
+    const PbImportDone *done = answer->done;
     if (im->complete)
         return;
-    if (result->code != 0) {
-        err_set(&im->err, result->code < ERR_CODE_COUNT ? result->code : ERR_INTERNAL, "%.300s",
-                result->text);
-        fail(im, &im->err);
+    if (answer->kind_case != PB_IMPORT_ANSWER__KIND_DONE || done->code) {
+        const PbImportDone nonsense = {
+            .code = ERR_INTERNAL, .text = "vmd-import says nonsense", .reason = ""};
+        hear_failure(im, answer->kind_case == PB_IMPORT_ANSWER__KIND_DONE ? done : &nonsense);
         return;
     }
     im->complete = true;
-    if (im->call) {
+    im->entries = done->entries;
+    if (done->config) {
+        uint64_t random;
+        os_random(&random, sizeof random);
+        snprintf(im->config_file, sizeof im->config_file, "config-%016llx",
+                 (unsigned long long)random);
+        buf_reserve(&im->config, pb_image_config__get_packed_size(done->config));
+        if (!im->config.failed)
+            im->config.len = pb_image_config__pack(done->config, im->config.data);
+    }
+    if (im->config.failed) {
+        err_set(&im->err, ERR_NO_MEMORY, "no memory for the image's configuration");
+        fail(im, &im->err);
+    } else if (im->call) {
         im->working = true;
         uv_queue_work(im->m->loop, &im->work, hash_and_sync, after_hash);
     }
@@ -217,13 +290,13 @@ static void on_poll(uv_poll_t *p, int status, int events)
     struct err err;
     if (status < 0 || (events & UV_READABLE &&
                        (pb_channel_fill(&im->ch, &err) ||
-                        pb_channel_next(&im->ch, &pb_from_import__descriptor, &msg, &err)))) {
+                        pb_channel_next(&im->ch, &pb_import_answer__descriptor, &msg, &err)))) {
         uv_poll_stop(p);
         mgr_child_kill(&im->child); /* its exit is reported */
         return;
     }
     if (msg) {
-        hear(im, (const PbFromImport *)msg);
+        hear(im, (const PbImportAnswer *)msg);
         return;
     }
     if (events & UV_WRITABLE) {
@@ -239,14 +312,26 @@ static void on_gone(struct mgr_child *child)
     release(im);
 }
 
+/* What it said at last. */
+static void hear_rest(struct import *im)
+{
+    const ProtobufCMessage *msg = NULL;
+    struct err err;
+    while (!im->complete && im->call && !msg) {
+        if (pb_channel_next(&im->ch, &pb_import_answer__descriptor, &msg, &err))
+            return;
+        if (msg)
+            hear(im, (const PbImportAnswer *)msg);
+        else if (pb_channel_fill(&im->ch, &err))
+            return;
+    }
+}
+
 static void child_exited(struct mgr_child *child, int64_t status, int sig)
 {
     struct import *im = container_of(child, struct import, child);
-    const ProtobufCMessage *msg;
     struct err err;
-    if (!im->complete && im->call && !pb_channel_fill(&im->ch, &err) &&
-        !pb_channel_next(&im->ch, &pb_from_import__descriptor, &msg, &err) && msg)
-        hear(im, (const PbFromImport *)msg);
+    hear_rest(im);
     mgr_child_close(child);
     if (!im->complete && im->call) {
         if (sig)
@@ -258,69 +343,133 @@ static void child_exited(struct mgr_child *child, int64_t status, int sig)
     }
 }
 
-static res_code_t open_file(struct import *im, struct err *err)
+/* ---- the beginning ---- */
+
+static res_code_t open_file(const struct mgr *m, char file[32], char path[PB_PATH_MAX], int *fd,
+                            struct err *err)
 {
     uint64_t random;
     os_random(&random, sizeof random);
-    snprintf(im->file, sizeof im->file, "incoming-%016llx", (unsigned long long)random);
-    mgr_image_path(im->m, im->file, im->path, sizeof im->path);
-    im->fd = open(im->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (im->fd < 0) {
-        im->file[0] = 0;
-        return err_set_os(err, "%s", im->path);
+    snprintf(file, 32, "incoming-%016llx", (unsigned long long)random);
+    mgr_image_path(m, file, path, PB_PATH_MAX);
+    *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (*fd >= 0)
+        return OK;
+    file[0] = 0;
+    return err_set_os(err, "%s", path);
+}
+
+/* A file without a name. */
+static res_code_t open_spool(const struct mgr *m, int *fd, struct err *err)
+{
+    char file[32], path[PB_PATH_MAX];
+    if (open_file(m, file, path, fd, err))
+        return FAIL;
+    unlink(path);
+    return OK;
+}
+
+/* The job, as the first message. */
+static res_code_t tell(struct import *im, const PbImportOpen *open, struct err *err)
+{
+    PbImportJob job = PB_IMPORT_JOB__INIT;
+    const struct mgr_tenant *t = im->tenant;
+    uint64_t quota = t->config ? t->config->quota[MGR_QUOTA_DISK] : 0,
+             used = t->used[MGR_QUOTA_DISK], left = used < quota ? quota - used : 0;
+    if (!left) {
+        err_set(err, ERR_LIMIT, "quota %s of tenant \"%s\": all %llu bytes are in use",
+                mgr_quota_names[MGR_QUOTA_DISK], t->name, (unsigned long long)quota);
+        return err_explain(err, "QUOTA_EXCEEDED", "quota", mgr_quota_names[MGR_QUOTA_DISK],
+                           "remove images, or raise the quota in the daemon's configuration");
     }
+    job.format = open->format;
+    job.reference = open->reference;
+    job.image_bytes_max = MIN(left, im->m->config->images_size_bytes);
+    job.spool_bytes_max = MIN(left, im->m->config->images_archive_bytes);
+    pb_channel_put(&im->ch, &job.base, -1);
+    return OK;
+}
+
+static res_code_t check_open(const struct mgr *m, const struct mgr_tenant *t,
+                             const PbImportOpen *open, struct err *err)
+{
+    unsigned own = 0;
+    list_for_each(l, &m->imports) own += list_entry(l, struct import, link)->tenant == t;
+    if (open->name[0] && !pb_image_name_valid(open->name))
+        return err_set(
+            err, ERR_INVALID,
+            "image name \"%.130s\": use 1-%d of a-z 0-9 . _ - : /, a letter or digit first",
+            open->name, PB_IMAGE_NAME_MAX);
+    if (open->expect_digest[0] && !pb_digest_valid(open->expect_digest))
+        return err_set(err, ERR_INVALID, "expect_digest \"%.80s\": not sha256-<64 hex digits>",
+                       open->expect_digest);
+    if (open->format > PB_IMPORT_FORMAT_ARCHIVE)
+        return err_set(err, ERR_INVALID, "format %d is not known", (int)open->format);
+    if (strlen(open->reference) > 512)
+        return err_set(err, ERR_INVALID, "reference has more than 512 bytes");
+    if (m->import_count >= m->config->images_imports || own >= m->config->images_tenant_imports) {
+        err_set(err, ERR_LIMIT,
+                "%u imports of yours and %u in all are under way; try again when "
+                "one is done",
+                own, m->import_count);
+        return err_explain(err, "TOO_MANY_IMPORTS", "tenant", t->name,
+                           "try again when one is done");
+    }
+    return OK;
+}
+
+static res_code_t start(struct import *im, const PbImportOpen *open, struct err *err)
+{
+    CLEANUP(close_fd) int spool = -1;
+    bool archive = open->format == PB_IMPORT_FORMAT_ARCHIVE;
+    int fd;
+    if (mgr_quota_take(im->tenant, MGR_QUOTA_IMAGES, 1, err))
+        return FAIL; /* it would fail at the end */
+    mgr_quota_give(im->tenant, MGR_QUOTA_IMAGES, 1);
+    if (open_file(im->m, im->file, im->path, &im->fd, err) ||
+        (archive && open_spool(im->m, &spool, err)) || tell(im, open, err))
+        return FAIL;
+    im->child.on_exit = child_exited;
+    im->child.on_gone = on_gone;
+    im->child.poll.data = im;
+    im->child_alive = true;
+    const int fds[] = {im->fd, spool};
+    if (mgr_child_start_with(&im->child, im->m->loop, im->m->opt->import_path, fds, archive ? 2 : 1,
+                             on_poll, &fd, err))
+        return FAIL; /* on_gone may have come already: the call keeps im */
+    im->ch.fd = fd;
+    flush_and_poll(im);
     return OK;
 }
 
 static void open_import(struct pb_call *call, const PbImportOpen *open)
 {
     struct mgr *m = mgr_of_conn(call->conn_ctx);
-    static bool lock_made;
     struct err err;
     struct import *im = NULL;
-    int fd;
-    if (!lock_made) {
-        uv_mutex_init(&names_lock);
-        lock_made = true;
-    }
-    if (open->name[0] && !pb_image_name_valid(open->name))
-        err_set(&err, ERR_INVALID,
-                "image name \"%.130s\": use 1-%d of a-z 0-9 . _ - : /, a letter or digit first",
-                open->name, PB_IMAGE_NAME_MAX);
-    else if (m->import_count >= IMPORTS_MAX)
-        err_set(&err, ERR_LIMIT, "%d imports are under way; try again when one is done",
-                IMPORTS_MAX);
-    else if (!(im = calloc(1, sizeof *im)))
+    if (!check_open(m, mgr_caller(call), open, &err) && !(im = calloc(1, sizeof *im)))
         err_set(&err, ERR_NO_MEMORY, "no memory for an import");
     if (!im) {
         pb_call_finish(call, &err);
         return;
     }
     im->m = m;
+    im->tenant = mgr_caller(call);
     im->call = call;
     im->fd = -1;
     call->user = im;
     snprintf(im->name, sizeof im->name, "%s", open->name);
+    snprintf(im->expect_digest, sizeof im->expect_digest, "%s", open->expect_digest);
     list_append(&m->imports, &im->link);
     m->import_count++;
     mgr_count(m, MGR_METRIC_IMPORTS_TOTAL, 1);
-    pb_channel_init(&im->ch, -1, 4096, false);
-    if (open_file(im, &err)) {
-        fail(im, &err);
-        return;
-    }
-    im->child.on_exit = child_exited;
-    im->child.on_gone = on_gone;
-    im->child.poll.data = im;
-    im->child_alive = true;
-    if (mgr_child_start(&im->child, m->loop, m->opt->import_path, im->fd, on_poll, &fd, &err)) {
+    pb_channel_init(&im->ch, -1, ANSWER_BYTES_MAX, false);
+    if (start(im, open, &err)) {
         im->call = NULL;
         call->user = NULL;
         pb_call_finish(call, &err);
         release(im); /* or on_gone does */
-        return;
     }
-    im->ch.fd = fd;
 }
 
 void mgr_import_image(struct pb_call *call, const ProtobufCMessage *msg)
@@ -338,7 +487,10 @@ void mgr_import_image(struct pb_call *call, const ProtobufCMessage *msg)
                 DATA_BYTES_MAX);
     else {
         pb_channel_put(&im->ch, msg, -1);
-        flush_and_poll(im);
+        if (pb_channel_pending(&im->ch) < FLUSH_BYTES)
+            mgr_child_poll(&im->child, true); /* small ones go together */
+        else
+            flush_and_poll(im);
         if (call->user == im && pb_channel_pending(&im->ch) > QUEUE_BYTES)
             pb_call_pause(call);
         return;
@@ -376,4 +528,5 @@ void mgr_imports_stop(struct mgr *m)
     struct err err;
     err_set(&err, ERR_UNAVAILABLE, "the daemon is shutting down");
     list_for_each_safe(l, &m->imports) fail(list_entry(l, struct import, link), &err);
+    mgr_exports_stop(m, &err);
 }

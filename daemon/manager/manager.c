@@ -185,7 +185,8 @@ res_t mgr_init(struct mgr *m, const struct mgr_options *opt, struct err *err)
     mgr_timers_init(&m->timers, m->loop);
     mgr_workers_init(m);
     if (mgr_tenants_configure(m, opt->tenants, opt->tenant_count, err) || lock_state(m, err) ||
-        mgr_images_init(m, err) || mgr_metrics_init(m, err) || mgr_events_init(m, err) || make_folders(m, err) ||
+        mgr_images_init(m, err) || mgr_metrics_init(m, err) || mgr_events_init(m, err) ||
+        make_folders(m, err) ||
         mgr_journal_open(m, mgr_restore_record, mgr_restore_snapshot, err) || mgr_listen(m, err))
         return FAIL;
     m->listening = true;

@@ -75,8 +75,7 @@ struct mgr_journal;
 struct mgr_events;
 struct mgr_found_worker;
 struct mgr_guest;
-struct mgr_image;
-struct mgr_image_name;
+struct mgr_images;
 
 struct mgr {
     const struct mgr_options *opt;
@@ -132,11 +131,9 @@ struct mgr {
     uint64_t next_event;            /* number of the next */
 
     /* images */
-    struct mgr_image *images;     /* uthash by digest */
-    struct mgr_image_name *names; /* uthash by name */
+    struct mgr_images *images;
     struct list imports;
     unsigned import_count;
-    uint64_t names_version;
 };
 
 /* Listen; logs and fails if the socket or the state is another's. */

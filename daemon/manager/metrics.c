@@ -162,7 +162,7 @@ static void emit_WORKERS(struct mgr *m, const char *name, struct buf *out)
 
 static void emit_IMAGES(struct mgr *m, const char *name, struct buf *out)
 {
-    buf_printf(out, "%s %u\n", name, HASH_COUNT(m->images));
+    buf_printf(out, "%s %u\n", name, HASH_COUNT(m->images->files));
 }
 
 static void emit_IMPORTS(struct mgr *m, const char *name, struct buf *out)

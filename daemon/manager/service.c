@@ -75,8 +75,8 @@ static res_code_t find_request(struct mgr *m, struct mgr_tenant *t, const PbCrea
     if (!r->request_id[0])
         return OK;
     struct mgr_guest *found = mgr_guest_by_request(m, t, r->request_id);
-    if (!found || mgr_wall_ns() - found->create_time_ns >
-                      (int64_t)m->config->clients_request_ids_ns)
+    if (!found ||
+        mgr_wall_ns() - found->create_time_ns > (int64_t)m->config->clients_request_ids_ns)
         return OK;
     if (!same_request(found->asked, r)) {
         err_set(err, ERR_INVALID, "request_id \"%s\" was used for another guest, \"%s\"",
@@ -108,8 +108,9 @@ void mgr_create_guest(struct pb_call *call, const ProtobufCMessage *msg)
     arena_init(&a, 0);
     if (!r->image[0])
         err_set(&err, ERR_INVALID, "image is empty; \"vmctl image ls\" shows what there is");
-    if (!r->image[0] || mgr_image_resolve(m, r->image, digest, &err) ||
-        mgr_spec_make(r, NULL, (uint32_t)m->config->limits_vcpus, &a, &spec, &err) ||
+    if (!r->image[0] || mgr_image_resolve(m, t, r->image, digest, &err) ||
+        mgr_spec_make(r, mgr_image_config(m, t, digest), (uint32_t)m->config->limits_vcpus, &a,
+                      &spec, &err) ||
         (r->validate_only ? mgr_guest_admit(m, t, &spec, &err)
                           : mgr_guest_new(m, t, r, &spec, digest, &g, &err))) {
         pb_call_finish(call, &err);
@@ -350,6 +351,11 @@ const struct pb_handler mgr_handlers[PB_METHOD_COUNT] = {
     [PB_METHOD_import_image] = {mgr_import_image, mgr_import_half_close, NULL, mgr_import_gone},
     [PB_METHOD_list_images] = {mgr_list_images, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_watch_events] = {mgr_watch_events, NULL, mgr_watch_pull, mgr_watch_gone},
+    [PB_METHOD_get_image] = {mgr_get_image, NULL, NULL, mgr_wait_gone},
+    [PB_METHOD_tag_image] = {mgr_tag_image, NULL, NULL, mgr_image_change_gone},
+    [PB_METHOD_delete_image] = {mgr_delete_image, NULL, NULL, mgr_image_change_gone},
+    [PB_METHOD_gc_images] = {mgr_gc_images, NULL, NULL, mgr_image_change_gone},
+    [PB_METHOD_export_image] = {mgr_export_image, NULL, mgr_export_pull, mgr_export_gone},
     [PB_METHOD_get_daemon] = {mgr_get_daemon, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_list_tenants] = {mgr_list_tenants, NULL, NULL, mgr_wait_gone},
     [PB_METHOD_doctor] = {mgr_doctor, NULL, NULL, mgr_wait_gone},

@@ -34,5 +34,8 @@ void mgr_reader_gone(struct pb_call *call);
 void mgr_attach_half_close(struct pb_call *call);
 void mgr_import_half_close(struct pb_call *call);
 void mgr_import_gone(struct pb_call *call);
+void mgr_image_change_gone(struct pb_call *call);
+void mgr_export_pull(struct pb_call *call);
+void mgr_export_gone(struct pb_call *call);
 
 #endif

@@ -354,7 +354,8 @@ static struct mgr_worker *for_tenant(struct mgr *m, const struct mgr_tenant *t)
         struct mgr_worker *w = list_entry(l, struct mgr_worker, link);
         if (w->ending || !w->ready)
             continue;
-        if (w->tenant == t && !isolated(t) && w->guest_count < m->config->workers_guests && !w->once)
+        if (w->tenant == t && !isolated(t) && w->guest_count < m->config->workers_guests &&
+            !w->once)
             return w;
         if (!w->tenant)
             nobodys = w;

@@ -48,7 +48,8 @@ static res_code_t put_directory(struct img_writer *w, struct inode *dir, struct 
     if (!order || !e)
         return err_set(err, ERR_NO_MEMORY, "directory of %zu entries", count);
     for (struct dentry *d = dir->children; d; d = d->sibling)
-        order[k++] = d;
+        if (d->inode)
+            order[k++] = d;
     qsort(order, k, sizeof(struct dentry *), by_name);
     const struct dir_entry dots[2] = {{".", 1, dir}, {"..", 2, dir->parent ? dir->parent : dir}};
     size_t dot = 0, from = 0;
@@ -131,12 +132,27 @@ static res_code_t put_superblock(struct img_writer *w, uint64_t meta_block, stru
     return img_put_at(w, block, BLOCK, 0, err);
 }
 
+/* Inodes that lost their last name to a layer; the others are numbered in their order. */
+static void leave_out_the_gone(struct img_writer *w)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < w->inode_count; k++) {
+        struct inode *i = w->inodes[k];
+        if (S_ISDIR(i->mode) ? i->gone : i->nlink == 0)
+            continue;
+        w->inodes[n++] = i;
+        i->ino = (uint32_t)n;
+    }
+    w->inode_count = n;
+}
+
 res_code_t img_writer_finish(struct img_writer *w, struct img_totals *totals, struct err *err)
 {
     if (w->broken)
         return err_set(err, ERR_STATE, "writing this image failed before");
     if (img_close_file(w, err) != OK)
         return FAIL;
+    leave_out_the_gone(w);
     uint64_t pos = INODE_EXTENDED; /* nid 0 stays free: readers take it for none */
     for (size_t k = 0; k < w->inode_count; k++) {
         w->inodes[k]->nid = pos / SLOT;

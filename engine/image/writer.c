@@ -37,8 +37,9 @@ res_code_t img_put_blocks(struct img_writer *w, const uint8_t *p, size_t n, stru
 {
     if (w->next_block * BLOCK + n > w->limits.bytes) {
         w->broken = true;
-        return err_set(err, ERR_LIMIT, "the image grows beyond its limit of %llu bytes",
-                       (unsigned long long)w->limits.bytes);
+        err_set(err, ERR_LIMIT, "the image grows beyond its limit of %llu bytes",
+                (unsigned long long)w->limits.bytes);
+        return err_explain(err, "IMAGE_BYTES", "image", NULL, NULL);
     }
     for (size_t at = 0; at < n;) {
         size_t end = at;
@@ -71,173 +72,6 @@ res_code_t img_close_file(struct img_writer *w, struct err *err)
     return img_flush(w, true, err);
 }
 
-/* ---- the tree ---- */
-
-static uint32_t hash_of(const struct inode *parent, const char *name, size_t n)
-{
-    uint32_t h = parent->ino * 0x9e3779b9u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (uint8_t)name[i]) * 0x01000193u;
-    return h ^ h >> 15;
-}
-
-static struct dentry *find(const struct img_writer *w, const struct inode *parent, const char *name,
-                           size_t n)
-{
-    if (!w->table_cap)
-        return NULL;
-    uint32_t h = hash_of(parent, name, n);
-    for (struct dentry *d = w->table[h & (w->table_cap - 1)]; d; d = d->next_in_hash) {
-        if (d->hash == h && d->parent == parent && d->name_bytes == n &&
-            memcmp(d->name, name, n) == 0)
-            return d;
-    }
-    return NULL;
-}
-
-static bool grow_table(struct img_writer *w)
-{
-    size_t cap = MAX(w->table_cap * 2, (size_t)256);
-    struct dentry **table = calloc(cap, sizeof(struct dentry *));
-    if (!table)
-        return false;
-    for (size_t i = 0; i < w->table_cap; i++) {
-        for (struct dentry *d = w->table[i], *next; d; d = next) {
-            next = d->next_in_hash;
-            d->next_in_hash = table[d->hash & (cap - 1)];
-            table[d->hash & (cap - 1)] = d;
-        }
-    }
-    free(w->table);
-    w->table = table;
-    w->table_cap = cap;
-    return true;
-}
-
-static struct inode *inode_new(struct img_writer *w, uint32_t mode)
-{
-    if (w->inode_count == w->inode_cap) {
-        size_t cap = MAX(w->inode_cap * 2, (size_t)256);
-        struct inode **more = realloc(w->inodes, cap * sizeof(struct inode *));
-        if (!more)
-            return NULL;
-        w->inodes = more;
-        w->inode_cap = cap;
-    }
-    struct inode *i = arena_zalloc(&w->arena, sizeof *i);
-    if (!i)
-        return NULL;
-    i->mode = mode;
-    w->inodes[w->inode_count++] = i;
-    i->ino = (uint32_t)w->inode_count;
-    if (S_ISDIR(mode))
-        i->nlink = 2;
-    return i;
-}
-
-static bool link_in(struct img_writer *w, struct inode *parent, const char *name, size_t n,
-                    struct inode *i)
-{
-    if (w->entries >= w->table_cap && !grow_table(w))
-        return false;
-    struct dentry *d = arena_alloc(&w->arena, sizeof *d + n + 1);
-    if (!d)
-        return false;
-    *d = (struct dentry){
-        .inode = i, .parent = parent, .sibling = parent->children, .name_bytes = (uint8_t)n};
-    memcpy(d->name, name, n);
-    d->name[n] = 0;
-    d->hash = hash_of(parent, name, n);
-    d->next_in_hash = w->table[d->hash & (w->table_cap - 1)];
-    w->table[d->hash & (w->table_cap - 1)] = d;
-    parent->children = d;
-    parent->child_count++;
-    if (S_ISDIR(i->mode)) {
-        i->parent = parent;
-        parent->nlink++;
-    } else {
-        i->nlink++;
-    }
-    w->entries++;
-    return true;
-}
-
-/* The next component of a path: *n is 0 at its end. "." and empty ones are passed over. */
-static const char *component(const char *p, size_t *n)
-{
-    for (;;) {
-        p += strspn(p, "/");
-        *n = strcspn(p, "/");
-        if (*n != 1 || *p != '.')
-            return p;
-        p++;
-    }
-}
-
-struct where {
-    struct inode *parent; /* the last directory that is there */
-    const char *rest; /* the components that are not, the last of which is the entry's own name */
-    size_t missing;
-    struct dentry *there; /* or the entry, if it is there */
-    bool root;
-};
-
-static res_code_t resolve(struct img_writer *w, const char *path, struct where *at, struct err *err)
-{
-    size_t n, depth = 0, after;
-    *at = (struct where){.parent = w->inodes[0]};
-    if (strlen(path) > w->limits.path_bytes)
-        return err_set(err, ERR_LIMIT, "%.200s...: the path is longer than %u bytes", path,
-                       w->limits.path_bytes);
-    for (const char *p = component(path, &n), *next; n; p = next, n = after) {
-        next = component(p + n, &after);
-        if (n == 2 && p[0] == '.' && p[1] == '.')
-            return err_set(err, ERR_INVALID, "%.200s: '..' in a path", path);
-        if (n > NAME_MAX_BYTES)
-            return err_set(err, ERR_INVALID, "%.200s: a name of more than %u bytes", path,
-                           NAME_MAX_BYTES);
-        if (++depth > w->limits.depth)
-            return err_set(err, ERR_LIMIT, "%.200s: more than %u levels deep", path,
-                           w->limits.depth);
-        if (at->missing) {
-            at->missing++;
-            continue;
-        }
-        struct dentry *d = find(w, at->parent, p, n);
-        if (!d) {
-            at->rest = p;
-            at->missing = 1;
-        } else if (!after) {
-            at->there = d;
-        } else if (S_ISDIR(d->inode->mode)) {
-            at->parent = d->inode;
-        } else {
-            return err_set(err, ERR_INVALID, "%.200s: '%s' on the way is not a directory", path,
-                           d->name);
-        }
-    }
-    at->root = depth == 0;
-    return OK;
-}
-
-/* Directories on the way, then the entry itself. */
-static res_code_t attach(struct img_writer *w, const char *path, struct where *at, struct inode *i,
-                         struct err *err)
-{
-    size_t n, after;
-    struct inode *parent = at->parent;
-    for (const char *p = component(at->rest, &n), *next; n; p = next, n = after) {
-        next = component(p + n, &after);
-        struct inode *child = after ? inode_new(w, S_IFDIR | 0755) : i;
-        if (!child || !link_in(w, parent, p, n, child)) {
-            w->broken = true;
-            return err_set(err, ERR_NO_MEMORY, "%.200s", path);
-        }
-        parent = child;
-    }
-    return OK;
-}
-
 /* ---- attributes ---- */
 
 static res_code_t xattr_split(const char *path, const struct img_xattr *x, uint8_t *index,
@@ -267,13 +101,14 @@ static int by_attribute_name(const void *a, const void *b)
                   (*(const struct img_xattr *const *)b)->name);
 }
 
-static res_code_t put_xattrs(struct img_writer *w, struct inode *i, const struct img_entry *e,
-                             struct err *err)
+res_code_t img_put_xattrs(struct img_writer *w, struct inode *i, const struct img_entry *e,
+                          struct err *err)
 {
-    i->xattrs = NULL;
-    i->xattr_bytes = 0;
-    if (!e->xattr_count)
+    if (!e->xattr_count) {
+        i->xattrs = NULL;
+        i->xattr_bytes = 0;
         return OK;
+    }
     uint64_t total = XATTR_HEAD;
     uint8_t index;
     const char *rest;
@@ -346,7 +181,7 @@ static res_code_t add_link(struct img_writer *w, const struct img_entry *e, stru
                            struct err *err)
 {
     struct where target;
-    if (resolve(w, e->hardlink, &target, err) != OK)
+    if (img_resolve(w, e->hardlink, &target, err) != OK)
         return FAIL;
     if (!target.there)
         return err_set(err, target.root ? ERR_INVALID : ERR_NOT_FOUND,
@@ -354,16 +189,27 @@ static res_code_t add_link(struct img_writer *w, const struct img_entry *e, stru
     if (S_ISDIR(target.there->inode->mode))
         return err_set(err, ERR_INVALID, "%.150s: hard link to the directory %.150s", e->path,
                        e->hardlink);
-    return img_close_file(w, err) == OK ? attach(w, e->path, at, target.there->inode, err) : FAIL;
+    return img_close_file(w, err) == OK ? img_attach(w, e->path, at, target.there->inode, err)
+                                        : FAIL;
+}
+
+static res_code_t put_link_text(struct img_writer *w, struct inode *i, const char *text,
+                                struct err *err)
+{
+    i->size = strlen(text);
+    i->block = (uint32_t)w->next_block;
+    memcpy(w->chunk, text, i->size);
+    w->chunk_used = i->size;
+    return img_flush(w, true, err);
 }
 
 static res_code_t add_new(struct img_writer *w, const struct img_entry *e, struct where *at,
-                          struct err *err)
+                          struct inode **out, struct err *err)
 {
     struct inode scratch = {0};
-    if (put_xattrs(w, &scratch, e, err) != OK || img_close_file(w, err) != OK)
+    if (img_put_xattrs(w, &scratch, e, err) != OK || img_close_file(w, err) != OK)
         return FAIL;
-    struct inode *i = inode_new(w, e->mode);
+    struct inode *i = img_inode_new(w, e->mode);
     if (!i) {
         w->broken = true;
         return err_set(err, ERR_NO_MEMORY, "%.200s", e->path);
@@ -371,48 +217,105 @@ static res_code_t add_new(struct img_writer *w, const struct img_entry *e, struc
     i->xattrs = scratch.xattrs;
     i->xattr_bytes = scratch.xattr_bytes;
     set_attributes(i, e);
-    if (attach(w, e->path, at, i, err) != OK)
+    if (img_attach(w, e->path, at, i, err) != OK)
         return FAIL;
-    if (S_ISREG(e->mode)) {
-        w->open = i;
-        i->block = (uint32_t)w->next_block;
-    } else if (S_ISLNK(e->mode)) {
-        i->size = strlen(e->target);
-        i->block = (uint32_t)w->next_block;
-        memcpy(w->chunk, e->target, i->size);
-        w->chunk_used = i->size;
-        if (img_flush(w, true, err) != OK)
-            return err_wrap(err, "%.150s", e->path);
-    }
+    *out = i;
     return OK;
 }
 
-res_code_t img_writer_add(struct img_writer *w, const struct img_entry *e, struct err *err)
+static res_code_t update_dir(struct img_writer *w, const struct img_entry *e, struct inode *dir,
+                             struct err *err)
+{
+    struct inode scratch = {0};
+    if (img_put_xattrs(w, &scratch, e, err) != OK || img_close_file(w, err) != OK)
+        return FAIL;
+    dir->xattrs = scratch.xattrs;
+    dir->xattr_bytes = scratch.xattr_bytes;
+    set_attributes(dir, e);
+    return OK;
+}
+
+/* *out: the new inode, if there is one. */
+static res_code_t add(struct img_writer *w, const struct img_entry *e, struct inode **out,
+                      struct err *err)
 {
     struct where at;
     if (w->broken)
         return err_set(err, ERR_STATE, "%.200s: writing this image failed before", e->path);
-    if ((!e->hardlink && check_entry(e, err) != OK) || resolve(w, e->path, &at, err) != OK)
+    if ((!e->hardlink && check_entry(e, err) != OK) || img_resolve(w, e->path, &at, err) != OK)
         return FAIL;
     struct inode *dir = at.root ? w->inodes[0] : at.there ? at.there->inode : NULL;
-    if (dir) {
-        if (e->hardlink || !S_ISDIR(dir->mode) || !S_ISDIR(e->mode))
-            return err_set(err, at.root ? ERR_INVALID : ERR_EXISTS, "%.200s: is there already",
-                           e->path);
-        struct inode scratch = {0};
-        if (put_xattrs(w, &scratch, e, err) != OK || img_close_file(w, err) != OK)
-            return FAIL;
-        dir->xattrs = scratch.xattrs;
-        dir->xattr_bytes = scratch.xattr_bytes;
-        set_attributes(dir, e);
-        return OK;
+    if (dir && !e->hardlink && S_ISDIR(dir->mode) && S_ISDIR(e->mode)) {
+        if (at.there)
+            at.there->layer = w->layer;
+        return update_dir(w, e, dir, err);
     }
-    if (w->entries + at.missing > w->limits.entries) {
+    if (at.root)
+        return err_set(err, ERR_INVALID, "%.200s: is there already, the root", e->path);
+    if (at.there && !w->layer)
+        return err_set(err, ERR_EXISTS, "%.200s: is there already", e->path);
+    if (at.there && img_replace(w, e, &at, err) != OK)
+        return FAIL;
+    if (w->entries + at.missing > w->limits.entries ||
+        w->inode_count + at.missing > w->limits.entries * INODES_PER_ENTRY) {
         w->broken = true;
         return err_set(err, ERR_LIMIT, "%.200s: more than %llu entries", e->path,
                        (unsigned long long)w->limits.entries);
     }
-    return e->hardlink ? add_link(w, e, &at, err) : add_new(w, e, &at, err);
+    return e->hardlink ? add_link(w, e, &at, err) : add_new(w, e, &at, out, err);
+}
+
+res_code_t img_writer_add(struct img_writer *w, const struct img_entry *e, struct err *err)
+{
+    struct inode *i = NULL;
+    ASSERT(!w->layer);
+    if (add(w, e, &i, err) != OK)
+        return FAIL;
+    if (i && S_ISREG(e->mode)) {
+        w->open = i;
+        i->block = (uint32_t)w->next_block;
+    } else if (i && S_ISLNK(e->mode) && put_link_text(w, i, e->target, err) != OK) {
+        return err_wrap(err, "%.150s", e->path);
+    }
+    return OK;
+}
+
+/* ---- layers ---- */
+
+res_code_t img_writer_layer(struct img_writer *w, struct err *err)
+{
+    if (w->data_bytes || w->broken)
+        return err_set(err, ERR_STATE, "a layer behind content");
+    w->layer++;
+    return OK;
+}
+
+res_code_t img_writer_add_later(struct img_writer *w, const struct img_entry *e, uint32_t *id,
+                                struct err *err)
+{
+    struct inode *i = NULL;
+    ASSERT(w->layer);
+    if (add(w, e, &i, err) != OK)
+        return FAIL;
+    *id = i && (S_ISREG(e->mode) || S_ISLNK(e->mode)) ? i->ino : 0;
+    return OK;
+}
+
+res_code_t img_writer_content(struct img_writer *w, uint32_t id, bool *wanted, struct err *err)
+{
+    ASSERT(id && id <= w->inode_count);
+    struct inode *i = w->inodes[id - 1];
+    if (w->broken)
+        return err_set(err, ERR_STATE, "writing this image failed before");
+    if (img_close_file(w, err) != OK)
+        return FAIL;
+    ASSERT(!i->block && (S_ISREG(i->mode) || S_ISLNK(i->mode)));
+    *wanted = i->nlink > 0;
+    if (*wanted) {
+        w->open = i;
+        i->block = (uint32_t)w->next_block;
+    }
+    return OK;
 }
 
 res_code_t img_writer_data(struct img_writer *w, const void *p, size_t n, struct err *err)
@@ -465,7 +368,7 @@ res_code_t img_writer_new(int fd, const struct img_limits *limits, struct img_wr
     w->chunk = malloc(CHUNK);
     w->next_block = 1;
     w->entries = 1;
-    if (!w->chunk || !inode_new(w, S_IFDIR | 0755)) {
+    if (!w->chunk || !img_inode_new(w, S_IFDIR | 0755)) {
         img_writer_free(w);
         return err_set(err, ERR_NO_MEMORY, "image writer");
     }

@@ -9,18 +9,24 @@
  * need not be known before. Data blocks are written as they come, directories and inodes at the end.
  * The same calls give the same bytes: no clock, no random number goes in.
  *
+ * Layers (of a container image) come from the lowest up: in each, entries replace those of the layers below, and hide takes them
+ * away. Content is asked for at the end, of what is still there.
+ *
  * Rules of the result (img_check() and fsck.erofs hold them):
  *  (1) The content of a file, directory or symbolic link begins on a block boundary and no block belongs to two.
  *  (2) The last block of each is padded with zeros.
  *  (3) Names of a directory are sorted bytewise over all its blocks.
  *
- * Life:   new -> (add data*)* -> finish -> free      Thread: one at a time per writer.
+ * Life:   new -> (add data*)* -> finish -> free
+ *         new -> (layer (add_later | hide)*)* -> (content data*)* -> finish -> free
+ * Thread: one at a time per writer.
  */
 #ifndef IMAGE_WRITER_H
 #define IMAGE_WRITER_H
 
 #include "engine/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,6 +78,20 @@ res_t img_writer_new(int fd, const struct img_limits *limits, struct img_writer 
 res_t img_writer_add(struct img_writer *w, const struct img_entry *e, struct err *err);
 /* More content of the entry added last, which must be a regular file (not a hard link). Fails: as add. */
 res_t img_writer_data(struct img_writer *w, const void *p, size_t n, struct err *err);
+
+/* The next layer begins. */
+res_t img_writer_layer(struct img_writer *w, struct err *err);
+/* As add, in a layer: what a lower layer has at this path goes, but a directory over a directory keeps what it holds. *id names
+ * the entry for img_writer_content; 0: it has no content. Fails: as add; ERR_EXISTS: its own layer has it already. */
+res_t img_writer_add_later(struct img_writer *w, const struct img_entry *e, uint32_t *id,
+                           struct err *err);
+/* What lower layers have at path goes; below: only what they have in this directory. What this layer put there stays, whichever
+ * came first. Nothing there is no failure. Fails: ERR_INVALID, ERR_LIMIT. */
+res_t img_writer_hide(struct img_writer *w, const char *path, bool below, struct err *err);
+/* The content of this entry (of a symbolic link: its text) follows with img_writer_data, unless no name of it is left: then
+ * *wanted is false. Once for each id, in their order to get the same bytes as by add. Fails: ERR_LIMIT, ERR_OS. */
+res_t img_writer_content(struct img_writer *w, uint32_t id, bool *wanted, struct err *err);
+
 /* Directories, inodes and the superblock; after it the file is complete (not synced). totals may be NULL. */
 res_t img_writer_finish(struct img_writer *w, struct img_totals *totals, struct err *err);
 void img_writer_free(struct img_writer *w); /* NULL is fine */

@@ -59,7 +59,7 @@ second"
 run image import "$dir/nosuch"
 expect "no such folder" 125 "" "*nosuch: No such file*"
 run image import "$tree/etc/motd"
-expect "not a folder" 125 "" "*is not a folder*"
+expect "neither a folder nor an archive" 125 "" "*not a tar archive*"
 run image import "$tree" --name 'Bad Name'
 expect "a bad name" 125 "" '*image name "Bad Name"*'
 run image import "$tree" --name "$first"
