@@ -238,7 +238,7 @@ int ctl_cmd_create(struct ctl_args *a)
     if (ctl_connect(&c, a, &err) ||
         ctl_call(&c, PB_METHOD_create_guest, &r.req.base, 0, print_row, &out, &err)) {
         code = ctl_fail(&err);
-        (void)(out.rows && ctl_out_end(&out));
+        ctl_out_drop(&out);
     } else {
         code = ctl_out_end(&out);
     }

@@ -72,7 +72,7 @@ int ctl_cmd_events(struct ctl_args *a)
     struct ctl_conn c;
     struct ctl_out out;
     struct err err;
-    int code = 0, printed;
+    int code = 0, printed = 0;
     PbEventType *types = calloc(a->given_count + 1, sizeof *types);
     ASSERT(types);
     if (describe_events(a, &req, types, &err) ||
@@ -84,7 +84,10 @@ int ctl_cmd_events(struct ctl_args *a)
     if (ctl_connect(&c, a, &err) ||
         ctl_call(&c, PB_METHOD_watch_events, &req.base, 0, print_row, &out, &err))
         code = ctl_fail(&err);
-    printed = ctl_out_end(&out);
+    if (code && !out.rows)
+        ctl_out_drop(&out);
+    else
+        printed = ctl_out_end(&out);
     ctl_close(&c);
     free(types);
     return code ? code : printed;
@@ -105,16 +108,18 @@ int ctl_cmd_tenants(struct ctl_args *a)
     struct ctl_conn c;
     struct ctl_out out;
     struct err err;
-    int code = 0, printed = 0;
+    int code = 0;
     if (ctl_out_init(&out, a, CTL_TABLE_tenants, CTL_PRINT_TABLE, &err))
         return ctl_usage(&err);
     if (ctl_connect(&c, a, &err) ||
         ctl_call(&c, PB_METHOD_list_tenants, &req.base, 0, print_tenants, &out, &err))
         code = ctl_fail(&err);
+    if (code)
+        ctl_out_drop(&out);
     else
-        printed = ctl_out_end(&out);
+        code = ctl_out_end(&out);
     ctl_close(&c);
-    return code ? code : printed;
+    return code;
 }
 
 /* ---- doctor ---- */

@@ -20,6 +20,12 @@ static res_code_t expected(struct err *err, const char *what)
     return err_set(err, ERR_INVALID, "%s was expected", what);
 }
 
+/* Put the place in front, unless what is wrong would be cut off at the end. */
+static res_code_t at(struct err *err, const char *place)
+{
+    return strlen(err->text) + strlen(place) < 300 ? err_wrap(err, "%.60s", place) : FAIL;
+}
+
 /* ---- numbers ---- */
 
 /* A whole number from least to most, as number or string. */
@@ -274,7 +280,7 @@ static res_code_t put_map(const struct ctl_field *f, const json_t *json, struct 
         out->failed |= entry.failed;
         buf_fini(&entry);
         if (res)
-            return err_wrap(err, "%.60s", key);
+            return at(err, key);
     }
     return OK;
 }
@@ -342,7 +348,7 @@ static res_code_t put_message(const struct ctl_type *type, const json_t *json, s
         if (map           ? put_map(f, value, out, depth, err)
             : f->repeated ? put_list(f, value, out, depth, err)
                           : put_value(f, value, out, depth, err))
-            return err_wrap(err, "%.60s", key);
+            return at(err, key);
     }
     return OK;
 }

@@ -36,7 +36,7 @@ int ctl_cmd_ps(struct ctl_args *a)
     struct ps p = {.all = ctl_has(a, OPT_ALL) || ctl_has(a, OPT_FILTER)};
     struct ctl_conn c;
     struct err err;
-    int code = 0, printed;
+    int code = 0;
     if (ctl_out_init(&p.out, a, CTL_TABLE_guests, CTL_PRINT_TABLE, &err))
         return ctl_usage(&err);
     if (ctl_connect(&c, a, &err))
@@ -52,10 +52,11 @@ int ctl_cmd_ps(struct ctl_args *a)
             code = ctl_fail(&err);
     } while (!code && p.token[0]);
     if (code) /* what there is of a list is none */
-        p.out.print = CTL_PRINT_NAME;
-    printed = ctl_out_end(&p.out);
+        ctl_out_drop(&p.out);
+    else
+        code = ctl_out_end(&p.out);
     ctl_close(&c);
-    return code ? code : printed;
+    return code;
 }
 
 /* ---- for each guest that is named ---- */
@@ -179,6 +180,17 @@ int ctl_cmd_rm(struct ctl_args *a)
     return for_each(a, &e, remove_one);
 }
 
+/* Print what was found, if anything was. */
+static int finish(struct ctl_out *out, int code)
+{
+    if (code && !out->rows) {
+        ctl_out_drop(out);
+        return code;
+    }
+    int printed = ctl_out_end(out);
+    return code ? code : printed;
+}
+
 static res_code_t inspect_one(struct each *e, char *name, struct err *err)
 {
     PbGetGuestRequest req = PB_GET_GUEST_REQUEST__INIT;
@@ -194,8 +206,7 @@ int ctl_cmd_inspect(struct ctl_args *a)
         return ctl_usage(&err);
     e.out.one = a->pos_count == 1;
     int code = for_each(a, &e, inspect_one);
-    int printed = ctl_out_end(&e.out);
-    return code ? code : printed;
+    return finish(&e.out, code);
 }
 
 static void print_code(void *ctx, const ProtobufCMessage *m)
@@ -226,8 +237,7 @@ int ctl_cmd_wait(struct ctl_args *a)
         return ctl_usage(&err);
     e.out.one = a->pos_count == 1;
     int code = for_each(a, &e, wait_one);
-    int printed = e.printing ? ctl_out_end(&e.out) : 0;
-    return code ? code : printed;
+    return e.printing ? finish(&e.out, code) : code;
 }
 
 /* ---- logs ---- */

@@ -166,7 +166,7 @@ static int unknown_option(const struct ctl_command *c, const char *word)
     snprintf(name, sizeof name, "%.*s", (int)MIN(strcspn(word, "="), (size_t)60), word);
     const char *meant = word[1] == '-' ? suggest(name + 2, names, c->option_count) : NULL;
     snprintf(text, sizeof text,
-             meant ? "unknown option %%.100s; did you mean --%s?" : "unknown option %%.100s",
+             meant ? "unknown option %%.100s (did you mean --%s?)" : "unknown option %%.100s",
              meant);
     return bad(c, text, word);
 }

@@ -196,6 +196,16 @@ void ctl_out_row(struct ctl_out *o, const void *row)
         fflush(stdout);
 }
 
+void ctl_out_drop(struct ctl_out *o)
+{
+    for (size_t k = 0; k < o->cell_count; k++)
+        free(o->cells[k]);
+    free(o->cells);
+    buf_fini(&o->text);
+    o->cells = NULL;
+    o->cell_count = 0;
+}
+
 int ctl_out_end(struct ctl_out *o)
 {
     bool array =
@@ -212,8 +222,6 @@ int ctl_out_end(struct ctl_out *o)
         ctl_w_finish(&o->w);
         print_text(o);
     }
-    free(o->cells);
-    buf_fini(&o->text);
-    o->cells = NULL;
+    ctl_out_drop(o);
     return ferror(stdout) ? CTL_EXIT_ERROR : 0;
 }

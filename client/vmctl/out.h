@@ -70,6 +70,8 @@ res_t ctl_out_init(struct ctl_out *o, const struct ctl_args *a, enum ctl_table t
 void ctl_out_row(struct ctl_out *o, const void *row);
 /* Print what is not printed yet and free it; 0 or an exit code. */
 int ctl_out_end(struct ctl_out *o);
+/* The command failed: free it; what is not printed yet stays unsaid. */
+void ctl_out_drop(struct ctl_out *o);
 
 /* Append without control characters, at most `most` bytes. */
 void ctl_put_safe(struct buf *b, const char *s, size_t most);

@@ -168,32 +168,48 @@ static res_code_t write_list(const struct ctl_field *f, const struct item *items
     return OK;
 }
 
-/* One entry of a map: a message with a key and a value, either of which may be left out. */
+/* One entry of a map: a message with a key and a value, either of which may be left out. *key is on the heap. */
+static res_code_t read_entry(const struct ctl_type *t, const struct item *it, char **key,
+                             struct item *value, struct err *err)
+{
+    struct ctl_wire in = ctl_wire_over(it->p, it->n);
+    const struct ctl_field *f = &t->fields[0];
+    const char *text = "";
+    size_t text_n = 0;
+    char digits[32];
+    bool wide;
+    *value = (struct item){.kind = kind_of(t->fields[1].type), .p = (const uint8_t *)""};
+    if (f->type != CTL_STRING)
+        number_text(f, 0, digits, &wide);
+    while (ctl_wire_next(&in)) {
+        if (in.number == 2)
+            *value = (struct item){.kind = in.kind, .value = in.value, .p = in.p, .n = in.n};
+        if (in.number != 1)
+            continue;
+        if (in.kind != kind_of(f->type))
+            return err_set(err, ERR_BAD_MESSAGE, "a map's key has the wrong form");
+        if (f->type == CTL_STRING)
+            text = (const char *)in.p, text_n = in.n;
+        else
+            number_text(f, in.value, digits, &wide);
+    }
+    if (in.failed || !pb_utf8_valid(text, text_n))
+        return err_set(err, ERR_BAD_MESSAGE, "a map's entry is malformed");
+    *key = f->type == CTL_STRING ? strndup(text, text_n) : strdup(digits);
+    return *key ? OK : err_set(err, ERR_NO_MEMORY, "no memory for a message");
+}
+
 static res_code_t write_entry(const struct ctl_type *t, const struct item *it, struct ctl_writer *w,
                               int depth, struct err *err)
 {
-    struct ctl_wire in = ctl_wire_over(it->p, it->n);
-    struct item value = {.kind = kind_of(t->fields[1].type), .p = (const uint8_t *)""};
-    char key[256] = "";
-    bool wide;
+    struct item value;
+    char *key;
     if (it->kind != CTL_WIRE_BYTES)
         return err_set(err, ERR_BAD_MESSAGE, "a map's entry has the wrong form");
-    if (t->fields[0].type != CTL_STRING)
-        number_text(&t->fields[0], 0, key, &wide);
-    while (ctl_wire_next(&in)) {
-        if (in.number == 2) {
-            value = (struct item){.kind = in.kind, .value = in.value, .p = in.p, .n = in.n};
-        } else if (in.number == 1 && t->fields[0].type != CTL_STRING) {
-            number_text(&t->fields[0], in.value, key, &wide);
-        } else if (in.number == 1) {
-            if (in.kind != CTL_WIRE_BYTES || !pb_utf8_valid((const char *)in.p, in.n))
-                return err_set(err, ERR_BAD_MESSAGE, "a map's key is no text");
-            snprintf(key, sizeof key, "%.*s", (int)MIN(in.n, sizeof key - 1), (const char *)in.p);
-        }
-    }
-    if (in.failed)
-        return err_set(err, ERR_BAD_MESSAGE, "a map's entry breaks off");
+    if (read_entry(t, it, &key, &value, err))
+        return FAIL;
     ctl_w_key(w, key);
+    free(key);
     return write_item(&t->fields[1], &value, w, depth, err);
 }
 
