@@ -346,7 +346,9 @@ static const char zsh_script[] =
     "if [[ $funcstack[1] = _vmctl ]]; then _vmctl; else compdef _vmctl vmctl; fi\n";
 
 static const char fish_script[] =
-    "# vmctl: completion for fish. vmctl completion fish | source\n"
+    "# vmctl: completion for fish. vmctl completion fish >~/.config/fish/completions/vmctl.fish "
+    "(fish brings one\n"
+    "# for OpenBSD's vmctl, which this stands before)\n"
     "function __vmctl_complete\n"
     "    set -l words (commandline -opc) (commandline -ct)\n"
     "    for line in ($words[1] __complete $words[2..-1] 2>/dev/null)\n"
