@@ -145,46 +145,43 @@ static void offer_methods(void)
     }
 }
 
-/* "table|wide|json": each of them, up to a [ that begins what is not a word. */
-static void offer_words(const char *list)
+/* A name in capitals stands for what it names, if that is known; another word for itself. */
+static void offer_one(const struct ctl_args *a, const char *name)
 {
-    while (*list) {
-        size_t n = strcspn(list, "|");
-        char word[40];
-        snprintf(word, sizeof word, "%.*s", (int)MIN(strcspn(list, "|["), sizeof word - 1), list);
-        offer(word, "");
-        list += n + (list[n] == '|');
-    }
+    if (!strcmp(name, "GUEST"))
+        ask_daemon(a, false);
+    else if (!strcmp(name, "IMAGE"))
+        ask_daemon(a, true);
+    else if (!strcmp(name, "CONTEXT"))
+        offer_contexts();
+    else if (!strcmp(name, "SIGNAL"))
+        offer_signals();
+    else if (!strcmp(name, "EVENT"))
+        offer_events();
+    else if (!strcmp(name, "METHOD"))
+        offer_methods();
+    else if (!strcmp(name, "COMMAND"))
+        offer_commands();
+    else if (!strcmp(name, "DIR"))
+        puts(":dirs");
+    else if (!strcmp(name, "FILE") || !strcmp(name, "PATH"))
+        puts(":files");
+    else if (islower((unsigned char)name[0]))
+        offer(name, "");
 }
 
-/* One name of the tables: "GUEST...", "[IMAGE]", "DIR". */
-static void offer_kind(const struct ctl_args *a, const char *name)
+/* What an option or argument is called in the tables: "GUEST...", "[IMAGE]", "table|wide|json", "on-failure[:N]|always". */
+static void offer_kind(const struct ctl_args *a, const char *called)
 {
-    char kind[80];
-    snprintf(kind, sizeof kind, "%s", name + (name[0] == '['));
-    if (strchr(kind, '|')) {
-        offer_words(kind);
-        return;
+    called += called[0] == '[';
+    while (*called) {
+        char name[80];
+        size_t n = strcspn(called, "|");
+        snprintf(name, sizeof name, "%.*s", (int)MIN(strcspn(called, "|[].:"), sizeof name - 1),
+                 called);
+        offer_one(a, name);
+        called += n + (called[n] == '|');
     }
-    kind[strspn(kind, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] = 0;
-    if (!strcmp(kind, "GUEST"))
-        ask_daemon(a, false);
-    else if (!strcmp(kind, "IMAGE"))
-        ask_daemon(a, true);
-    else if (!strcmp(kind, "CONTEXT"))
-        offer_contexts();
-    else if (!strcmp(kind, "SIGNAL"))
-        offer_signals();
-    else if (!strcmp(kind, "EVENT"))
-        offer_events();
-    else if (!strcmp(kind, "METHOD"))
-        offer_methods();
-    else if (!strcmp(kind, "COMMAND"))
-        offer_commands();
-    else if (!strcmp(kind, "DIR"))
-        puts(":dirs");
-    else if (!strcmp(kind, "FILE") || !strcmp(kind, "PATH") || !strcmp(kind, "DIR_OR_FILE"))
-        puts(":files");
 }
 
 /* The at-th (from 0) of a command's arguments; the last one with "..." stands for all behind it. */
