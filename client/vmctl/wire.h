@@ -24,7 +24,8 @@ struct ctl_wire {
 };
 static inline struct ctl_wire ctl_wire_over(const void *p, size_t n)
 {
-    return (struct ctl_wire){.at = p, .end = (const uint8_t *)p + n};
+    const uint8_t *at = p ? p : (const uint8_t *)""; /* nothing may be at NULL */
+    return (struct ctl_wire){.at = at, .end = at + n};
 }
 /* false: the end, or failed. */
 bool ctl_wire_next(struct ctl_wire *w);
