@@ -25,6 +25,7 @@ struct attach {
     struct ctl_conn *c;
     struct pb_rpc *rpc; /* NULL: over */
     bool opened, ended, done_with_error, detached;
+    bool over; /* what the call says now is not wanted any more */
     struct ctl_detach detach;
     struct err err;
     int code;
@@ -213,7 +214,7 @@ static void on_done(void *ctx, const struct err *why)
 {
     struct attach *t = ctx;
     t->rpc = NULL;
-    if (why && !t->ended) {
+    if (why && !t->ended && !t->over) {
         t->done_with_error = true;
         t->err = *why;
     }
@@ -316,6 +317,10 @@ static void leave(struct attach *t)
 
 static int finish(struct attach *t)
 {
+    struct err gone;
+    err_set(&gone, ERR_CANCELLED, "given up");
+    t->over = true;
+    pb_client_lost(t->c->h2, &gone); /* a call that still runs must not tell t, which ends here */
     for (int fd = 1; fd <= 2; fd++)
         buf_fini(&t->pend[fd]);
     close_fd(&t->signals);
