@@ -404,10 +404,11 @@ void (*const ctl_emitters[CTL_TABLE_COUNT])(struct ctl_writer *w, const void *ro
 #undef COLUMN
 };
 
-#define WIDE true
+#define WIDE CTL_COLUMN_WIDE
+#define NAME CTL_COLUMN_NAME
 const struct ctl_column ctl_columns[] = {
 #define TABLE(...)
-#define COLUMN(table, heading, wide, width, cell) {CTL_TABLE_##table, heading, wide, width, cell},
+#define COLUMN(table, heading, flags, width, cell) {CTL_TABLE_##table, heading, flags, width, cell},
 #include "client/vmctl/columns.def"
 #undef TABLE
 #undef COLUMN

@@ -42,7 +42,7 @@ void ctl_cell(const struct ctl_column *c, const void *row, char *out, size_t cap
 
 static bool shown(const struct ctl_out *o, const struct ctl_column *c)
 {
-    return c->table == o->table && (!c->wide || o->print == CTL_PRINT_WIDE);
+    return c->table == o->table && (!(c->flags & CTL_COLUMN_WIDE) || o->print == CTL_PRINT_WIDE);
 }
 
 /* Characters, not bytes, of UTF-8. */
@@ -151,12 +151,13 @@ static void print_text(struct ctl_out *o)
 
 static void print_name(struct ctl_out *o, const void *row)
 {
-    size_t first = 0;
-    char name[300];
-    while (ctl_columns[first].table != o->table)
-        first++;
-    ctl_cell(&ctl_columns[first], row, name, sizeof name);
-    puts(name);
+    const struct ctl_column *name = NULL;
+    char text[300];
+    for (size_t i = ctl_column_count; i-- > 0;)
+        if (ctl_columns[i].table == o->table && (!name || !(name->flags & CTL_COLUMN_NAME)))
+            name = &ctl_columns[i];
+    ctl_cell(name, row, text, sizeof text);
+    puts(text);
 }
 
 static void emit_row(struct ctl_out *o, const void *row)

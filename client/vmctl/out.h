@@ -22,10 +22,12 @@ enum ctl_table {
     CTL_TABLE_COUNT
 };
 
+#define CTL_COLUMN_WIDE 1 /* with -o wide only */
+#define CTL_COLUMN_NAME 2 /* what -o name prints; without one: the table's first */
 struct ctl_column {
     enum ctl_table table;
     const char *heading;
-    bool wide;
+    unsigned flags;
     int width;
     void (*cell)(struct buf *b, const void *row);
 };

@@ -231,6 +231,8 @@ static void put_cell(struct buf *b, const char *text, int width, int *left)
     if (*left <= 0)
         return;
     int shown = MIN(n, *left);
+    while (shown && (text[shown] & 0xc0) == 0x80)
+        shown--; /* no half characters */
     buf_put(b, text, (size_t)shown);
     *left -= shown;
     for (; n<width && * left> 0; n++, (*left)--)
@@ -243,7 +245,8 @@ static void put_row(struct top *t, const struct ctl_usage *u, int cols)
     int left = cols;
     for (size_t i = 0; i < ctl_column_count; i++) {
         const struct ctl_column *c = &ctl_columns[i];
-        if (c->table != CTL_TABLE_usage || (c->wide && !ctl_has(t->a, OPT_ALL_TENANTS)))
+        if (c->table != CTL_TABLE_usage ||
+            ((c->flags & CTL_COLUMN_WIDE) && !ctl_has(t->a, OPT_ALL_TENANTS)))
             continue;
         if (u)
             ctl_cell(c, u, text, sizeof text);
