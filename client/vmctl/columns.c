@@ -158,6 +158,59 @@ static void guest_command(struct buf *b, const void *row)
     }
 }
 
+/* ---- images ---- */
+
+static void image_reference(struct buf *b, const void *row)
+{
+    const PbImage *im = row;
+    ctl_put_safe(b, im->name[0] ? im->name : im->digest, 128);
+}
+
+static void image_name(struct buf *b, const void *row)
+{
+    const PbImage *im = row;
+    ctl_put_safe(b, im->name[0] ? im->name : "-", 128);
+}
+
+static void image_digest(struct buf *b, const void *row)
+{
+    ctl_put_safe(b, ((const PbImage *)row)->digest, 19);
+}
+
+static void image_bytes(struct buf *b, const void *row)
+{
+    buf_printf(b, "%" PRIu64, ((const PbImage *)row)->size_bytes);
+}
+
+static void image_guests(struct buf *b, const void *row)
+{
+    buf_printf(b, "%u", ((const PbImage *)row)->guests);
+}
+
+static void image_entries(struct buf *b, const void *row)
+{
+    const PbImage *im = row;
+    if (im->entries)
+        buf_printf(b, "%" PRIu64, im->entries);
+}
+
+static void image_architecture(struct buf *b, const void *row)
+{
+    const PbImage *im = row;
+    if (im->config)
+        ctl_put_safe(b, im->config->architecture, 32);
+}
+
+static void image_created(struct buf *b, const void *row)
+{
+    time_t t = (time_t)(((const PbImage *)row)->create_time_ns / (int64_t)SECOND);
+    struct tm tm;
+    char text[32] = "-";
+    if (localtime_r(&t, &tm))
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M", &tm);
+    buf_printf(b, "%s", text);
+}
+
 /* ---- events ---- */
 
 static void event_time(struct buf *b, const void *row)
@@ -406,6 +459,7 @@ void (*const ctl_emitters[CTL_TABLE_COUNT])(struct ctl_writer *w, const void *ro
 
 #define WIDE CTL_COLUMN_WIDE
 #define NAME CTL_COLUMN_NAME
+#define UNSEEN CTL_COLUMN_UNSEEN
 const struct ctl_column ctl_columns[] = {
 #define TABLE(...)
 #define COLUMN(table, heading, flags, width, cell) {CTL_TABLE_##table, heading, flags, width, cell},

@@ -1,5 +1,5 @@
 /* Commands about images. The client walks the directory; the daemon sees entries and bytes, never a path of ours. */
-#include "client/vmctl/ctl.h"
+#include "client/vmctl/out.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
-#include <time.h>
 #include <unistd.h>
 #include <uthash.h>
 
@@ -18,6 +17,7 @@
 #define QUEUE_BYTES ((size_t)512 * 1024)
 #define XATTRS_MAX 64
 #define DEPTH_MAX 64
+#define PAGE 500 /* of a list, asked at a time */
 
 /* A file with several names: the first is sent with its content, the others refer to it. */
 struct link_seen {
@@ -302,38 +302,43 @@ int ctl_cmd_image_import(struct ctl_args *a)
     return code;
 }
 
+struct listing {
+    struct ctl_out out;
+    char token[256]; /* of the next page; empty: this was the last */
+};
+
 static void print_images(void *ctx, const ProtobufCMessage *m)
 {
     const PbListImagesResponse *resp = (const PbListImagesResponse *)m;
-    const struct ctl_args *a = ctx;
-    bool quiet = ctl_has(a, OPT_QUIET);
-    if (!quiet)
-        printf("%-24s %-19s %12s  %s\n", "NAME", "DIGEST", "BYTES", "CREATED");
-    for (size_t i = 0; i < resp->n_images; i++) {
-        const PbImage *im = resp->images[i];
-        char when[32] = "-";
-        time_t t = (time_t)(im->create_time_ns / 1000000000);
-        struct tm tm;
-        if (quiet) {
-            puts(im->name[0] ? im->name : im->digest);
-            continue;
-        }
-        if (localtime_r(&t, &tm))
-            strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm);
-        printf("%-24s %-19.19s %12llu  %s\n", im->name[0] ? im->name : "-", im->digest,
-               (unsigned long long)im->size_bytes, when);
-    }
+    struct listing *l = ctx;
+    snprintf(l->token, sizeof l->token, "%s", resp->next_page_token);
+    for (size_t i = 0; i < resp->n_images; i++)
+        ctl_out_row(&l->out, resp->images[i]);
 }
 
 int ctl_cmd_image_ls(struct ctl_args *a)
 {
     PbListImagesRequest req = PB_LIST_IMAGES_REQUEST__INIT;
+    struct listing l = {0};
+    char token[256];
     struct ctl_conn c;
     struct err err;
     int code = 0;
-    if (ctl_connect(&c, a, &err) ||
-        ctl_call(&c, PB_METHOD_list_images, &req.base, 0, print_images, a, &err))
+    if (ctl_out_init(&l.out, a, CTL_TABLE_images, CTL_PRINT_TABLE, &err))
+        return ctl_usage(&err);
+    if (ctl_connect(&c, a, &err))
         code = ctl_fail(&err);
+    req.page_size = PAGE;
+    do {
+        memcpy(token, l.token, sizeof token);
+        req.page_token = token;
+        if (!code && ctl_call(&c, PB_METHOD_list_images, &req.base, 0, print_images, &l, &err))
+            code = ctl_fail(&err);
+    } while (!code && l.token[0]);
+    if (code)
+        ctl_out_drop(&l.out);
+    else
+        code = ctl_out_end(&l.out);
     ctl_close(&c);
     return code;
 }

@@ -42,7 +42,8 @@ void ctl_cell(const struct ctl_column *c, const void *row, char *out, size_t cap
 
 static bool shown(const struct ctl_out *o, const struct ctl_column *c)
 {
-    return c->table == o->table && (!(c->flags & CTL_COLUMN_WIDE) || o->print == CTL_PRINT_WIDE);
+    return c->table == o->table && !(c->flags & CTL_COLUMN_UNSEEN) &&
+           (!(c->flags & CTL_COLUMN_WIDE) || o->print == CTL_PRINT_WIDE);
 }
 
 /* Characters, not bytes, of UTF-8. */

@@ -22,8 +22,9 @@ enum ctl_table {
     CTL_TABLE_COUNT
 };
 
-#define CTL_COLUMN_WIDE 1 /* with -o wide only */
-#define CTL_COLUMN_NAME 2 /* what -o name prints; without one: the table's first */
+#define CTL_COLUMN_WIDE 1   /* with -o wide only */
+#define CTL_COLUMN_NAME 2   /* what -o name prints; without one: the table's first */
+#define CTL_COLUMN_UNSEEN 4 /* in no table */
 struct ctl_column {
     enum ctl_table table;
     const char *heading;
