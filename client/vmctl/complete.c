@@ -170,16 +170,22 @@ static void offer_one(const struct ctl_args *a, const char *name)
         offer(name, "");
 }
 
-/* What an option or argument is called in the tables: "GUEST...", "[IMAGE]", "table|wide|json", "on-failure[:N]|always". */
+/* What an option or argument is called in the tables: "GUEST...", "[IMAGE]", "table|wide|json", "on-failure[:N]|always", "SPEC.yaml". */
 static void offer_kind(const struct ctl_args *a, const char *called)
 {
     called += called[0] == '[';
     while (*called) {
         char name[80];
         size_t n = strcspn(called, "|");
-        snprintf(name, sizeof name, "%.*s", (int)MIN(strcspn(called, "|[].:"), sizeof name - 1),
+        snprintf(name, sizeof name, "%.*s", (int)MIN(strcspn(called, "|[]:"), sizeof name - 1),
                  called);
-        offer_one(a, name);
+        char *more = strstr(name, "...");
+        if (more)
+            *more = 0;
+        if (strchr(name, '.'))
+            puts(":files");
+        else
+            offer_one(a, name);
         called += n + (called[n] == '|');
     }
 }
