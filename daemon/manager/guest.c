@@ -267,36 +267,6 @@ res_t mgr_guest_start(struct mgr_guest *g, struct err *err)
     return OK;
 }
 
-/* "NAME=value" strings into b, unless the guest sets this variable itself; how many. */
-static size_t put_default(struct buf *b, const PbCreateGuestRequest *spec, const char *name,
-                          const char *value)
-{
-    for (size_t i = 0; i < spec->n_env; i++)
-        if (!strcmp(spec->env[i]->name, name))
-            return 0;
-    buf_printf(b, "%s=%s", name, value);
-    buf_put_u8(b, 0);
-    return 1;
-}
-
-/* What is set stands above the defaults; with nothing set, those of the engine hold. */
-static size_t put_env(struct buf *b, const PbCreateGuestRequest *spec)
-{
-    size_t n = 0;
-    if (spec->n_env == 0)
-        return 0;
-    n += put_default(b, spec, "PATH",
-                     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    n += put_default(b, spec, "HOME", spec->uid ? "/" : "/root");
-    if (spec->tty)
-        n += put_default(b, spec, "TERM", "xterm");
-    for (size_t i = 0; i < spec->n_env; i++, n++) {
-        buf_printf(b, "%s=%s", spec->env[i]->name, spec->env[i]->value);
-        buf_put_u8(b, 0);
-    }
-    return n;
-}
-
 void mgr_guest_send_run(struct mgr_guest *g)
 {
     const PbCreateGuestRequest *spec = g->spec;
@@ -307,8 +277,12 @@ void mgr_guest_send_run(struct mgr_guest *g)
         return;
     }
     struct buf text = {0}; /* "NAME=value" strings */
-    size_t at = 0, env_count = put_env(&text, spec);
-    char **env = calloc(env_count + 1, sizeof *env);
+    char **env = calloc(spec->n_env + 1, sizeof *env);
+    size_t at = 0;
+    for (size_t i = 0; i < spec->n_env; i++) {
+        buf_printf(&text, "%s=%s", spec->env[i]->name, spec->env[i]->value);
+        buf_put_u8(&text, 0);
+    }
     if (!env || text.failed) {
         free(env);
         buf_fini(&text);
@@ -317,7 +291,7 @@ void mgr_guest_send_run(struct mgr_guest *g)
         mgr_guest_refused(g, &err);
         return;
     }
-    for (size_t i = 0; i < env_count; i++) {
+    for (size_t i = 0; i < spec->n_env; i++) {
         env[i] = (char *)text.data + at;
         at += strlen(env[i]) + 1;
     }
@@ -326,7 +300,7 @@ void mgr_guest_send_run(struct mgr_guest *g)
     run.name = g->name;
     run.n_args = spec->n_args;
     run.args = spec->args;
-    run.n_env = env_count;
+    run.n_env = spec->n_env;
     run.env = env;
     run.cwd = spec->cwd;
     run.uid = spec->uid;
