@@ -1,5 +1,5 @@
 #!/bin/bash
-# vmctl against what the whole daemon serves: any method by reflection, mutual TLS, and the commands about a running guest.
+# vmctl against what the whole daemon serves: any method by reflection, and mutual TLS.
 . "$(dirname "$0")/lib.sh"
 fake_image
 export XDG_CONFIG_HOME=$dir/config
@@ -71,43 +71,4 @@ expect "a typo" 125 "" '*no method GetGeust; did you mean GetGuest?*'
 run api grpc.health.v1.Health/Watch '{}' --timeout 0.3
 expect "a deadline" 124 '{"status":"SERVING"}' '*deadline*'
 
-# ---- a running guest's life; not before the daemon has it
-"$vmctl" run -d --image fake --name live spin >/dev/null
-run pause live
-case $err in
-*"no such method"*) say "this daemon does not pause: the rest is not tested" ;;
-*)
-    expect "pause" 0 ""
-    run ps
-    expect "paused" 0 '*live *paused*'
-    run pause live
-    expect "twice" 125 "" '*live*'
-    run resume live
-    expect "resume" 0 ""
-    run rename live lively
-    expect "rename" 0 ""
-    run ps -q
-    expect "its new name" 0 "lively"
-    run stats --no-stream lively
-    expect "stats" 0 'NAME*CPU%*lively *'
-    run stats --no-stream -o json
-    expect "stats as JSON" 0 '*"guest": {*"name": "lively"*"cpu": *'
-    timeout 20 "$vmctl" events -f --type guest-ended -o jsonl >"$dir/events" &
-    watcher=$!
-    sleep 0.3
-    run kill lively
-    expect "kill" 0 ""
-    eventually grep -q '"type":"EVENT_TYPE_GUEST_ENDED".*"subject":"lively"' "$dir/events" || fail "events -f: $(cat "$dir/events")"
-    kill $watcher
-    run events
-    expect "events" 0 '*guest-created *live*guest-paused*guest-resumed*guest-renamed*lively*guest-ended*'
-    cursor=$("$vmctl" events -o json | sed -n 's/.*"cursor": "\(.*\)".*/\1/p' | tail -n 2 | head -n 1)
-    run events --since "$cursor" -o name
-    expect "events behind a cursor" 0 "?*"
-    [ "$(printf '%s\n' "$out" | wc -l)" = 1 ] || fail "one event behind the last but one: $out"
-    run tenants
-    expect "tenants" 0 'TENANT*GUESTS*MEMORY*you*'
-    ;;
-esac
-"$vmctl" rm -f live lively >/dev/null 2>&1
 finish
