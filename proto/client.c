@@ -18,6 +18,7 @@
 struct pb_rpc {
     struct pb_client *client;
     const struct pb_method *method;
+    struct pb_method by_path; /* method, of a call begun by its path */
     const struct pb_rpc_ops *ops;
     void *ctx;
     struct list link;
@@ -107,6 +108,16 @@ void pb_rpc_send(struct pb_rpc *r, const ProtobufCMessage *m)
     kick(r);
 }
 
+void pb_rpc_send_bytes(struct pb_rpc *r, const void *p, size_t n)
+{
+    ASSERT(!r->half_closed && n < UINT32_MAX);
+    buf_put_u8(&r->out, 0); /* not compressed */
+    buf_put_u32(&r->out, __builtin_bswap32((uint32_t)n));
+    if (n)
+        buf_put(&r->out, p, n);
+    kick(r);
+}
+
 void pb_rpc_half_close(struct pb_rpc *r)
 {
     r->half_closed = true;
@@ -131,6 +142,10 @@ static void deliver(struct pb_rpc *r)
         const ProtobufCMessage *m;
         if (pb_splitter_next(&r->in, &got, &p, &n, &r->broken) || !got)
             break;
+        if (r->ops->bytes) {
+            r->ops->bytes(r->ctx, p, n);
+            continue;
+        }
         client->arena.limit_bytes = PB_ARENA_BYTES(n);
         if (!pb_unpack(r->method->response, &client->arena, p, n, &m, &r->broken))
             r->ops->message(r->ctx, m);
@@ -281,15 +296,18 @@ res_t pb_client_send(struct pb_client *client, struct buf *out, size_t enough, s
     return pb_h2_send(client->h2, out, enough, err);
 }
 
-res_t pb_rpc_start(struct pb_client *client, enum pb_method_id id, const struct pb_rpc_ops *ops,
-                   void *ctx, uint64_t timeout_ns, struct pb_rpc **out, struct err *err)
+/* Of method, or, where that is NULL, of path. */
+static res_code_t start(struct pb_client *client, const struct pb_method *method, const char *path,
+                        const struct pb_rpc_ops *ops, void *ctx, uint64_t timeout_ns,
+                        struct pb_rpc **out, struct err *err)
 {
     char timeout[16];
     struct pb_rpc *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(err, ERR_NO_MEMORY, "no memory for a call");
     r->client = client;
-    r->method = &pb_methods[id];
+    r->by_path.path = path;
+    r->method = method ? method : &r->by_path;
     r->ops = ops;
     r->ctx = ctx;
     pb_splitter_init(&r->in, PB_FRAMING_GRPC, RESPONSE_BYTES_MAX);
@@ -314,4 +332,16 @@ res_t pb_rpc_start(struct pb_client *client, enum pb_method_id id, const struct 
     list_append(&client->rpcs, &r->link);
     *out = r;
     return OK;
+}
+
+res_t pb_rpc_start(struct pb_client *client, enum pb_method_id id, const struct pb_rpc_ops *ops,
+                   void *ctx, uint64_t timeout_ns, struct pb_rpc **out, struct err *err)
+{
+    return start(client, &pb_methods[id], NULL, ops, ctx, timeout_ns, out, err);
+}
+
+res_t pb_rpc_start_path(struct pb_client *client, const char *path, const struct pb_rpc_ops *ops,
+                        void *ctx, uint64_t timeout_ns, struct pb_rpc **out, struct err *err)
+{
+    return start(client, NULL, path, ops, ctx, timeout_ns, out, err);
 }

@@ -25,6 +25,8 @@ struct pb_rpc_ops {
     void (*message)(void *ctx, const ProtobufCMessage *m);
     /* The end, once: NULL for OK. The rpc is freed after it. */
     void (*done)(void *ctx, const struct err *err);
+    /* In message's place for calls begun by their path: a response as it came. */
+    void (*bytes)(void *ctx, const uint8_t *p, size_t n);
 };
 
 res_t pb_client_new(struct pb_client **client, struct err *err);
@@ -39,6 +41,10 @@ void pb_client_lost(struct pb_client *client, const struct err *why);
 res_t pb_rpc_start(struct pb_client *client, enum pb_method_id method, const struct pb_rpc_ops *ops,
                    void *ctx, uint64_t timeout_ns, struct pb_rpc **rpc, struct err *err);
 void pb_rpc_send(struct pb_rpc *rpc, const ProtobufCMessage *m);
+/* A call that methods.def does not know: its messages are bytes. path outlives the call. */
+res_t pb_rpc_start_path(struct pb_client *client, const char *path, const struct pb_rpc_ops *ops,
+                        void *ctx, uint64_t timeout_ns, struct pb_rpc **rpc, struct err *err);
+void pb_rpc_send_bytes(struct pb_rpc *rpc, const void *p, size_t n);
 void pb_rpc_half_close(struct pb_rpc *rpc);
 /* Bytes that wait for the server's window. */
 size_t pb_rpc_queued(const struct pb_rpc *rpc);

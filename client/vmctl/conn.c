@@ -1,5 +1,4 @@
 #include "client/vmctl/ctl.h"
-#include "proto/paths.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,58 +7,121 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* What to type to start a daemon: the one beside this program, if there is one. */
-static void daemon_command(char *out, size_t cap)
+/* ---- the Unix socket ---- */
+
+static ssize_t unix_send(struct ctl_transport *t, const void *p, size_t n, struct err *err)
 {
-    ssize_t n = readlink("/proc/self/exe", out, cap - 8);
-    char *slash;
-    out[n > 0 ? n : 0] = 0;
-    if ((slash = strrchr(out, '/'))) {
-        strcpy(slash + 1, "vmd");
-        if (access(out, X_OK) == 0)
-            return;
+    ssize_t took = send(t->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (took >= 0)
+        return took;
+    if (errno == EAGAIN || errno == EINTR)
+        return CTL_IO_WAIT;
+    if (errno == EPIPE ||
+        errno == ECONNRESET) { /* what the daemon said before it hung up is read yet */
+        t->wait_send = 0;
+        return CTL_IO_WAIT;
     }
-    strcpy(out, "vmd");
+    err_set_os(err, "sending to the daemon");
+    return CTL_IO_FAILED;
 }
 
-res_t ctl_connect(struct ctl_conn *c, const struct ctl_args *a, struct err *err)
+static ssize_t unix_recv(struct ctl_transport *t, void *p, size_t n, struct err *err)
 {
-    char path[PB_PATH_MAX], dir[PB_PATH_MAX];
+    ssize_t got = recv(t->fd, p, n, MSG_DONTWAIT);
+    if (got >= 0)
+        return got;
+    if (errno == EAGAIN || errno == EINTR)
+        return CTL_IO_WAIT;
+    if (errno == ECONNRESET)
+        return 0;
+    err_set_os(err, "reading from the daemon");
+    return CTL_IO_FAILED;
+}
+
+static bool unix_pending(struct ctl_transport *t)
+{
+    (void)t;
+    return false;
+}
+
+static void unix_close(struct ctl_transport *t)
+{
+    close_fd(&t->fd);
+}
+
+static const struct ctl_transport_ops unix_ops = {unix_send, unix_recv, unix_pending, unix_close};
+
+static res_code_t no_daemon(const struct ctl_endpoint *e, struct err *err)
+{
+    char program[PB_PATH_MAX];
+    if (!ctl_find_program("vmd", program, sizeof program))
+        strcpy(program, "vmd");
+    return err_set(err, ERR_UNAVAILABLE,
+                   "no daemon at %.107s; start it with \"%.200s --daemonize%s%.107s\"", e->path,
+                   program, e->own ? "" : " --socket ", e->own ? "" : e->path);
+}
+
+/* *missing: nobody listens there. */
+static res_code_t unix_open(struct ctl_transport *t, const struct ctl_endpoint *e, bool *missing,
+                            struct err *err)
+{
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    const char *given = ctl_value(a, OPT_SOCKET);
-    bool by_default = false;
-    *c = (struct ctl_conn){.fd = -1};
-    if (!given)
-        given = getenv("VMD_SOCKET");
-    if (!given || !given[0]) {
-        if (pb_default_socket(path, err))
-            return FAIL;
-        given = path;
-        by_default = true;
-    }
-    if (strlen(given) >= sizeof sa.sun_path)
-        return err_set(err, ERR_INVALID, "socket %.200s: the path is too long", given);
-    strcpy(sa.sun_path, given);
-    if (by_default) { /* under /tmp somebody else may have put it there */
-        strcpy(dir, given);
+    *missing = false;
+    if (strlen(e->path) >= sizeof sa.sun_path)
+        return err_set(err, ERR_INVALID, "socket %.200s: the path is too long", e->path);
+    strcpy(sa.sun_path, e->path);
+    if (e->own) { /* under /tmp somebody else may have put it there */
+        char dir[PB_PATH_MAX];
+        strcpy(dir, e->path);
         *strrchr(dir, '/') = 0;
         if (access(dir, F_OK) == 0 && pb_private_dir_check(dir, err))
             return FAIL;
     }
-    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0)
+    t->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (t->fd < 0)
         return err_set_os(err, "socket");
-    if (connect(c->fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
-        int why = errno;
-        close_fd(&c->fd);
-        if (why == ENOENT || why == ECONNREFUSED) {
-            daemon_command(dir, sizeof dir);
-            return err_set(err, ERR_UNAVAILABLE,
-                           "no daemon at %.107s; start it with \"%.200s --daemonize%s%.107s\"",
-                           given, dir, by_default ? "" : " --socket ", by_default ? "" : given);
-        }
-        return err_set(err, ERR_UNAVAILABLE, "cannot reach the daemon at %s: %s", given,
-                       strerror(why));
+    t->ops = &unix_ops;
+    t->wait_send = POLLOUT;
+    t->wait_recv = POLLIN;
+    if (connect(t->fd, (struct sockaddr *)&sa, sizeof sa) == 0)
+        return OK;
+    int why = errno;
+    close_fd(&t->fd);
+    t->ops = NULL;
+    *missing = why == ENOENT || why == ECONNREFUSED;
+    if (*missing)
+        return no_daemon(e, err);
+    return err_set(err, ERR_UNAVAILABLE, "cannot reach the daemon at %s: %s", e->path,
+                   strerror(why));
+}
+
+/* ---- connections ---- */
+
+res_t ctl_connect_only(struct ctl_conn *c, const struct ctl_endpoint *e, struct err *err)
+{
+    bool missing;
+    *c = (struct ctl_conn){.t.fd = -1};
+    if (e->tcp ? ctl_tls_open(&c->t, e, err) : unix_open(&c->t, e, &missing, err))
+        return FAIL;
+    return pb_client_new(&c->h2, err);
+}
+
+res_t ctl_connect(struct ctl_conn *c, const struct ctl_args *a, struct err *err)
+{
+    struct ctl_endpoint e;
+    const char *no = getenv("VMCTL_NO_AUTOSTART");
+    bool missing = false,
+         may_start = !ctl_has(a, OPT_NO_AUTOSTART) && !(no && no[0] && strcmp(no, "0") != 0);
+    *c = (struct ctl_conn){.t.fd = -1};
+    if (ctl_endpoint_find(&e, a, err))
+        return FAIL;
+    if (e.tcp)
+        return ctl_connect_only(c, &e, err);
+    if (unix_open(&c->t, &e, &missing, err)) {
+        if (!missing || !e.own || !may_start)
+            return FAIL;
+        if (ctl_autostart(&e, err) || unix_open(&c->t, &e, &missing, err))
+            return FAIL;
     }
     return pb_client_new(&c->h2, err);
 }
@@ -68,10 +130,12 @@ void ctl_close(struct ctl_conn *c)
 {
     pb_client_free(c->h2);
     buf_fini(&c->out);
-    close_fd(&c->fd);
+    if (c->t.ops)
+        c->t.ops->close(&c->t);
+    *c = (struct ctl_conn){.t.fd = -1};
 }
 
-/* Send what there is and the socket takes. */
+/* Send what there is and the transport takes. */
 static res_code_t flush(struct ctl_conn *c, struct err *err)
 {
     for (;;) {
@@ -82,13 +146,11 @@ static res_code_t flush(struct ctl_conn *c, struct err *err)
             if (c->out.len == 0)
                 return OK;
         }
-        ssize_t n = send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        ssize_t n = c->t.ops->send(&c->t, c->out.data + c->out_at, c->out.len - c->out_at, err);
+        if (n == CTL_IO_WAIT)
             return OK;
-        if (n < 0) /* what the daemon said before it hung up is read by the caller */
-            return errno == EPIPE || errno == ECONNRESET ? OK
-                                                         : err_set_os(err, "sending to the daemon");
+        if (n < 0)
+            return FAIL;
         c->out_at += (size_t)n;
     }
 }
@@ -96,25 +158,30 @@ static res_code_t flush(struct ctl_conn *c, struct err *err)
 static res_code_t receive(struct ctl_conn *c, struct err *err)
 {
     static uint8_t bytes[65536];
-    ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return OK;
-    if (n < 0 && errno != ECONNRESET)
-        return err_set_os(err, "reading from the daemon");
-    if (n <= 0)
-        return err_set(err, ERR_UNAVAILABLE, "the daemon closed the connection");
-    return pb_client_recv(c->h2, bytes, (size_t)n, err);
+    do {
+        ssize_t n = c->t.ops->recv(&c->t, bytes, sizeof bytes, err);
+        if (n == CTL_IO_WAIT)
+            return OK;
+        if (n == CTL_IO_FAILED)
+            return FAIL;
+        if (n == 0)
+            return err_set(err, ERR_UNAVAILABLE, "the daemon closed the connection");
+        if (pb_client_recv(c->h2, bytes, (size_t)n, err))
+            return FAIL;
+    } while (c->t.ops->pending(&c->t));
+    return OK;
 }
 
 res_t ctl_turn(struct ctl_conn *c, struct pollfd *extra, size_t extra_count, int timeout_ms,
                struct err *err)
 {
-    struct pollfd fds[8] = {{.fd = c->fd, .events = POLLIN}};
+    struct pollfd fds[8];
     ASSERT(extra_count < ARRAY_LEN(fds));
     if (flush(c, err))
         return FAIL;
+    fds[0] = (struct pollfd){.fd = c->t.fd, .events = c->t.wait_recv};
     if (c->out_at < c->out.len)
-        fds[0].events |= POLLOUT;
+        fds[0].events |= c->t.wait_send;
     if (extra_count)
         memcpy(fds + 1, extra, extra_count * sizeof *extra);
     int n = poll(fds, 1 + extra_count, timeout_ms);
@@ -122,7 +189,7 @@ res_t ctl_turn(struct ctl_conn *c, struct pollfd *extra, size_t extra_count, int
         return err_set_os(err, "poll");
     for (size_t i = 0; i < extra_count; i++)
         extra[i].revents = n > 0 ? fds[1 + i].revents : 0;
-    if (n > 0 && fds[0].revents & (POLLIN | POLLHUP | POLLERR)) {
+    if (n > 0 && fds[0].revents) {
         if (receive(c, err)) {
             pb_client_lost(c->h2, err);
             return FAIL;
@@ -131,6 +198,8 @@ res_t ctl_turn(struct ctl_conn *c, struct pollfd *extra, size_t extra_count, int
     }
     return OK;
 }
+
+/* ---- calls ---- */
 
 struct call {
     ctl_use_fn *use;

@@ -1,5 +1,5 @@
 /* Commands about images that are there. */
-#include "client/vmctl/ctl.h"
+#include "client/vmctl/out.h"
 #include "client/vmctl/progress.h"
 
 #include <errno.h>
@@ -7,24 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PAGE 500 /* of a list, asked at a time */
 
-/* ---- ls ---- */
-
-static void when(int64_t ns, char *out, size_t cap)
-{
-    time_t t = (time_t)(ns / 1000000000);
-    struct tm tm;
-    if (!localtime_r(&t, &tm) || !strftime(out, cap, "%Y-%m-%d %H:%M", &tm))
-        snprintf(out, cap, "-");
-}
+/* ---- ls, inspect ---- */
 
 struct listing {
-    bool quiet;
-    char token[256];
+    struct ctl_out out;
+    char token[256]; /* of the next page; empty: this was the last */
 };
 
 static void print_images(void *ctx, const ProtobufCMessage *m)
@@ -32,31 +23,22 @@ static void print_images(void *ctx, const ProtobufCMessage *m)
     const PbListImagesResponse *resp = (const PbListImagesResponse *)m;
     struct listing *l = ctx;
     snprintf(l->token, sizeof l->token, "%s", resp->next_page_token);
-    for (size_t i = 0; i < resp->n_images; i++) {
-        const PbImage *im = resp->images[i];
-        char created[32];
-        if (l->quiet) {
-            puts(im->name[0] ? im->name : im->digest);
-            continue;
-        }
-        when(im->create_time_ns, created, sizeof created);
-        printf("%-24s %-19.19s %12llu  %6u  %s\n", im->name[0] ? im->name : "-", im->digest,
-               (unsigned long long)im->size_bytes, im->guests, created);
-    }
+    for (size_t i = 0; i < resp->n_images; i++)
+        ctl_out_row(&l->out, resp->images[i]);
 }
 
 int ctl_cmd_image_ls(struct ctl_args *a)
 {
     PbListImagesRequest req = PB_LIST_IMAGES_REQUEST__INIT;
-    struct listing l = {.quiet = ctl_has(a, OPT_QUIET)};
+    struct listing l = {0};
     char token[256];
     struct ctl_conn c;
     struct err err;
     int code = 0;
+    if (ctl_out_init(&l.out, a, CTL_TABLE_images, CTL_PRINT_TABLE, &err))
+        return ctl_usage(&err);
     if (ctl_connect(&c, a, &err))
         code = ctl_fail(&err);
-    else if (!l.quiet)
-        printf("%-24s %-19s %12s  %6s  %s\n", "NAME", "DIGEST", "BYTES", "GUESTS", "CREATED");
     req.page_size = PAGE;
     do {
         memcpy(token, l.token, sizeof token);
@@ -64,88 +46,41 @@ int ctl_cmd_image_ls(struct ctl_args *a)
         if (!code && ctl_call(&c, PB_METHOD_list_images, &req.base, 0, print_images, &l, &err))
             code = ctl_fail(&err);
     } while (!code && l.token[0]);
+    if (code)
+        ctl_out_drop(&l.out);
+    else
+        code = ctl_out_end(&l.out);
     ctl_close(&c);
     return code;
 }
 
-/* ---- inspect ---- */
-
-/* As one could type it. */
-static void print_words(const char *title, size_t n, char **words)
-{
-    if (!n)
-        return;
-    printf("%s", title);
-    for (size_t i = 0; i < n; i++) {
-        bool plain = words[i][0] && !words[i][strcspn(words[i], " \t\n\"'\\$`*?[]{}();&|<>#~!")];
-        if (plain) {
-            printf(" %s", words[i]);
-            continue;
-        }
-        fputs(" '", stdout);
-        for (const char *p = words[i]; *p; p++)
-            *p == '\'' ? (void)fputs("'\\''", stdout) : (void)putchar(*p);
-        putchar('\'');
-    }
-    putchar('\n');
-}
-
-static void print_lines(const char *title, size_t n, char **lines)
-{
-    for (size_t i = 0; i < n; i++)
-        printf("%s %s\n", title, lines[i]);
-}
-
-static void print_config(const PbImageConfig *c)
-{
-    print_words("entrypoint:  ", c->n_entrypoint, c->entrypoint);
-    print_words("cmd:         ", c->n_cmd, c->cmd);
-    print_lines("env:         ", c->n_env, c->env);
-    if (c->workdir[0])
-        printf("workdir:      %s\n", c->workdir);
-    if (c->user[0])
-        printf("user:         %s (%u:%u)\n", c->user, c->uid, c->gid);
-    if (c->architecture[0])
-        printf("architecture: %s\n", c->architecture);
-    print_lines("label:       ", c->n_labels, c->labels);
-}
-
 static void print_image(void *ctx, const ProtobufCMessage *m)
 {
-    const PbImage *im = (const PbImage *)m;
-    char created[32];
-    bool *first = ctx;
-    if (!*first)
-        putchar('\n');
-    *first = false;
-    when(im->create_time_ns, created, sizeof created);
-    printf("digest:       %s\n", im->digest);
-    print_lines("name:        ", im->n_names, im->names);
-    printf("bytes:        %llu\n", (unsigned long long)im->size_bytes);
-    if (im->entries)
-        printf("entries:      %llu\n", (unsigned long long)im->entries);
-    printf("created:      %s\nguests:       %u\n", created, im->guests);
-    if (im->config)
-        print_config(im->config);
+    ctl_out_row(ctx, m);
 }
 
 int ctl_cmd_image_inspect(struct ctl_args *a)
 {
+    struct ctl_out out;
     struct ctl_conn c;
     struct err err;
-    bool first = true;
     int code = 0;
-    if (ctl_connect(&c, a, &err)) {
+    if (ctl_out_init(&out, a, CTL_TABLE_images, CTL_PRINT_YAML, &err))
+        return ctl_usage(&err);
+    out.one = a->pos_count == 1;
+    bool connected = !ctl_connect(&c, a, &err);
+    if (!connected)
         code = ctl_fail(&err);
-        ctl_close(&c);
-        return code;
-    }
-    for (int i = 0; i < a->pos_count; i++) {
+    for (int i = 0; connected && i < a->pos_count; i++) {
         PbGetImageRequest req = PB_GET_IMAGE_REQUEST__INIT;
         req.name = a->pos[i];
-        if (ctl_call(&c, PB_METHOD_get_image, &req.base, 0, print_image, &first, &err))
+        if (ctl_call(&c, PB_METHOD_get_image, &req.base, 0, print_image, &out, &err))
             code = ctl_fail(&err);
     }
+    if (code && !out.rows)
+        ctl_out_drop(&out);
+    else
+        code = ctl_out_end(&out) | code;
     ctl_close(&c);
     return code;
 }

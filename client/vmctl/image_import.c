@@ -404,7 +404,7 @@ static res_code_t import(struct import *im, struct ctl_args *a, struct err *err)
 
 int ctl_cmd_image_import(struct ctl_args *a)
 {
-    struct ctl_conn c = {.fd = -1};
+    struct ctl_conn c = {.t.fd = -1};
     struct import im = {.c = &c};
     struct link_seen *l, *next;
     struct err err;

@@ -13,5 +13,7 @@ int main(int argc, char **argv)
         code = a.command->run(&a);
     free(a.given);
     free(a.pos);
+    if (fflush(stdout) && code == 0) /* the disk is full, or nobody reads */
+        code = CTL_EXIT_ERROR;
     return code;
 }

@@ -1,6 +1,6 @@
 /*
- * tests/system/terminal.c - vmctl run -t on a pseudo-terminal: raw mode and its end, bytes, size, ^C, ^D. Run by
- * test_terminal.sh with $VMD_SOCKET and $VMCTL set.
+ * tests/system/terminal.c - vmctl on a pseudo-terminal: raw mode and its end, bytes, size, ^C, ^D, the keys that leave a guest, crashes.
+ * Run by test_terminal.sh with $VMD_SOCKET and $VMCTL set.
  */
 #include "engine/base/base.h"
 #include "engine/base/os.h"
@@ -30,12 +30,11 @@ struct term {
     size_t n;
 };
 
-static void begin(struct term *t, const char *const *args)
+static void begin_command(struct term *t, const char *const *args)
 {
     struct winsize ws = {.ws_row = 20, .ws_col = 70};
-    char *argv[16] = {getenv("VMCTL"), (char[]){"run"}, (char[]){"-t"}, (char[]){"--image"},
-                      (char[]){"fake"}};
-    int argc = 5;
+    char *argv[24] = {getenv("VMCTL")};
+    int argc = 1;
     *t = (struct term){0};
     assert_int_equal(openpty(&t->master, &t->slave, NULL, NULL, &ws), 0);
     for (; *args; args++)
@@ -47,6 +46,15 @@ static void begin(struct term *t, const char *const *args)
         execv(argv[0], argv);
         _exit(99);
     }
+}
+
+/* vmctl run -t --image fake ARGS... */
+static void begin(struct term *t, const char *const *args)
+{
+    const char *all[24] = {"run", "-t", "--image", "fake"};
+    for (size_t n = 4; *args; n++)
+        all[n] = *args++;
+    begin_command(t, all);
 }
 
 static bool raw(const struct term *t)
@@ -89,7 +97,7 @@ static int end(struct term *t)
     assert_false(raw(t));
     close(t->master);
     close(t->slave);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 static void bytes_pass_raw_and_the_terminal_is_restored(void **state)
@@ -148,6 +156,59 @@ static void a_refusal_leaves_the_terminal_alone(void **state)
     assert_int_equal(end(&t), 125);
 }
 
+static void the_keys_leave_the_guest_and_attach_comes_back(void **state)
+{
+    (void)state;
+    struct term t;
+    begin(&t, (const char *const[]){"--name", "left", "cat", NULL});
+    assert_true(wait_raw(&t));
+    type(&t, "one\x10two\r");
+    assert_true(wait_text(&t, "one\x10two\r")); /* the first key alone is a byte like others */
+    type(&t, "\x10\x11");
+    assert_true(wait_text(&t, "detached from guest \"left\""));
+    assert_int_equal(end(&t), 0);
+
+    begin_command(&t, (const char *const[]){"attach", "left", NULL});
+    assert_true(wait_raw(&t));
+    assert_true(wait_text(&t, "ctrl-p ctrl-q leaves it running"));
+    assert_true(wait_text(&t, "two")); /* the log is replayed */
+    type(&t, "three\r");
+    assert_true(wait_text(&t, "three\r"));
+    type(&t, "\x04");
+    assert_int_equal(end(&t), 0);
+}
+
+static void other_keys_can_be_chosen_or_none(void **state)
+{
+    (void)state;
+    struct term t;
+    begin(&t, (const char *const[]){"--detach-keys", "ctrl-],q", "--name", "other", "cat", NULL});
+    assert_true(wait_raw(&t));
+    type(&t, "\x10\x11\x1dx");
+    assert_true(wait_text(&t, "\x10\x11\x1dx"));
+    type(&t, "\x1dq");
+    assert_int_equal(end(&t), 0);
+    begin_command(&t, (const char *const[]){"attach", "--detach-keys", "", "other", NULL});
+    assert_true(wait_raw(&t));
+    type(&t, "\x10\x11\x1dq.");
+    assert_true(wait_text(&t, "\x10\x11\x1dq."));
+    type(&t, "\x03");
+    assert_int_equal(end(&t), 130);
+}
+
+static void a_crash_restores_the_terminal(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGSEGV, SIGABRT, SIGBUS};
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        struct term t;
+        begin(&t, (const char *const[]){"--rm", "cat", NULL});
+        assert_true(wait_raw(&t));
+        kill(t.pid, signals[i]);
+        assert_int_equal(end(&t), -signals[i]); /* end() looks at the terminal too */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +217,9 @@ int main(void)
         cmocka_unit_test(the_size_follows_the_window),
         cmocka_unit_test(the_terminal_is_restored_when_vmctl_is_told_to_end),
         cmocka_unit_test(a_refusal_leaves_the_terminal_alone),
+        cmocka_unit_test(the_keys_leave_the_guest_and_attach_comes_back),
+        cmocka_unit_test(other_keys_can_be_chosen_or_none),
+        cmocka_unit_test(a_crash_restores_the_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,7 +55,9 @@ static void wrong_usage_is_code_2(void **state)
                                       "vmctl nosuch",
                                       "vmctl image",
                                       "vmctl image nosuch",
-                                      "vmctl run",
+                                      "vmctl --nosuch ps",
+                                      "vmctl stop",
+                                      "vmctl -H",
                                       "vmctl ps x",
                                       "vmctl ps --nosuch",
                                       "vmctl ps -z",
@@ -111,6 +113,11 @@ static void no_two_options_of_a_command_share_a_letter_or_a_name(void **state)
 #include "client/vmctl/options.def"
 #undef OPTION
     };
+    static const char *const names[OPT_COUNT] = {
+#define OPTION(id, name, letter, arg, help) [OPT_##id] = name,
+#include "client/vmctl/options.def"
+#undef OPTION
+    };
     for (size_t i = 0; i < ctl_command_count; i++) {
         const struct ctl_command *c = &ctl_commands[i];
         for (size_t k = 0; k < c->option_count; k++)
@@ -118,6 +125,7 @@ static void no_two_options_of_a_command_share_a_letter_or_a_name(void **state)
                 assert_int_not_equal(c->options[k], c->options[l]);
                 char x = letters[c->options[k]], y = letters[c->options[l]];
                 assert_true(!x || x != y);
+                assert_string_not_equal(names[c->options[k]], names[c->options[l]]);
             }
     }
 }

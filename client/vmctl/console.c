@@ -1,16 +1,17 @@
-/* The console: bytes both ways, signals, the terminal. */
+/* The console: bytes both ways, signals, the keys that leave it. */
+#include "client/vmctl/config.h"
 #include "client/vmctl/ctl.h"
+#include "client/vmctl/terminal.h"
 #include "engine/base/os.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #define STDIN_BYTES 16384
@@ -23,7 +24,9 @@ struct attach {
     const struct ctl_attach *what;
     struct ctl_conn *c;
     struct pb_rpc *rpc; /* NULL: over */
-    bool opened, ended, done_with_error;
+    bool opened, ended, done_with_error, detached;
+    bool over; /* what the call says now is not wanted any more */
+    struct ctl_detach detach;
     struct err err;
     int code;
     /* output */
@@ -37,43 +40,6 @@ struct attach {
     uint64_t deadline_ns;
     bool timed_out;
 };
-
-/* ---- the terminal ---- */
-
-static struct termios saved_terminal;
-static bool terminal_is_raw;
-
-static void restore_terminal(void)
-{
-    if (terminal_is_raw)
-        tcsetattr(0, TCSADRAIN, &saved_terminal);
-    terminal_is_raw = false;
-}
-
-static void make_raw(void)
-{
-    struct termios raw;
-    if (!isatty(0) || tcgetattr(0, &saved_terminal))
-        return;
-    raw = saved_terminal;
-    cfmakeraw(&raw);
-    if (tcsetattr(0, TCSADRAIN, &raw))
-        return;
-    terminal_is_raw = true;
-    atexit(restore_terminal);
-}
-
-bool ctl_terminal_size(uint32_t *rows, uint32_t *cols)
-{
-    struct winsize ws;
-    for (int fd = 0; fd < 3; fd++)
-        if (ioctl(fd, TIOCGWINSZ, &ws) == 0 && ws.ws_row && ws.ws_col) {
-            *rows = ws.ws_row;
-            *cols = ws.ws_col;
-            return true;
-        }
-    return false;
-}
 
 /* ---- to the guest ---- */
 
@@ -109,16 +75,8 @@ static void send_input(struct attach *t, uint8_t *p, size_t n)
     send_request(t, &req);
 }
 
-static void read_stdin(struct attach *t)
+static void end_input(struct attach *t)
 {
-    static uint8_t bytes[STDIN_BYTES];
-    ssize_t n = read(0, bytes, sizeof bytes);
-    if (n > 0) {
-        send_input(t, bytes, (size_t)n);
-        return;
-    }
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return;
     t->stdin_open = false; /* the end, or an error, which is as good */
     if (t->what->tty) {
         uint8_t ctrl_d = 4;
@@ -131,12 +89,31 @@ static void read_stdin(struct attach *t)
     }
 }
 
+static void read_stdin(struct attach *t)
+{
+    static uint8_t bytes[STDIN_BYTES], pass[STDIN_BYTES + CTL_DETACH_MAX];
+    ssize_t n = read(0, bytes, sizeof bytes);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n <= 0) {
+        end_input(t);
+        return;
+    }
+    size_t pass_n;
+    t->detached = ctl_detach_filter(&t->detach, bytes, (size_t)n, pass, &pass_n);
+    if (pass_n)
+        send_input(t, pass, pass_n);
+}
+
 static void read_signals(struct attach *t)
 {
     struct signalfd_siginfo info;
     while (read(t->signals, &info, sizeof info) == sizeof info) {
+        bool looks_on = !t->what->start && !t->what->with_stdin;
         if (info.ssi_signo == SIGWINCH) {
             send_size(t);
+        } else if (looks_on || (!t->what->start && info.ssi_signo == SIGHUP)) {
+            t->detached = true; /* not ours to end */
         } else if (++t->interrupts >= ASKS_TO_KILL) {
             ctl_say("guest \"%s\" does not react; killing it", t->what->name);
             send_signal(t, SIGKILL);
@@ -217,13 +194,15 @@ static void on_message(void *ctx, const ProtobufCMessage *m)
     switch (resp->kind_case) {
     case PB_ATTACH_RESPONSE__KIND_OPENED:
         t->opened = true;
+        if (!t->what->start)
+            send_size(t);
         break;
     case PB_ATTACH_RESPONSE__KIND_OUTPUT:
         take_output(t, resp->output);
         break;
     case PB_ATTACH_RESPONSE__KIND_ENDED:
         t->ended = true;
-        restore_terminal();
+        ctl_terminal_restore();
         t->code = ctl_end_code(resp->ended, !t->timed_out);
         break;
     default:
@@ -235,7 +214,7 @@ static void on_done(void *ctx, const struct err *why)
 {
     struct attach *t = ctx;
     t->rpc = NULL;
-    if (why && !t->ended) {
+    if (why && !t->ended && !t->over) {
         t->done_with_error = true;
         t->err = *why;
     }
@@ -300,39 +279,105 @@ static bool is_regular(int fd)
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-int ctl_attach(struct ctl_conn *c, const struct ctl_attach *what)
+static res_code_t open_console(struct attach *t, struct err *err)
 {
     static const struct pb_rpc_ops ops = {on_message, on_done};
-    struct attach t = {
-        .what = what, .c = c, .stdin_open = what->with_stdin, .code = CTL_EXIT_ERROR};
+    const struct ctl_attach *what = t->what;
     PbAttachOpen open = PB_ATTACH_OPEN__INIT;
     PbAttachRequest req = PB_ATTACH_REQUEST__INIT;
-    t.regular[1] = is_regular(1);
-    t.regular[2] = is_regular(2);
-    if (pb_rpc_start(c->h2, PB_METHOD_attach_guest, &ops, &t, 0, &t.rpc, &t.err))
-        return ctl_fail(&t.err);
+    if (pb_rpc_start(t->c->h2, PB_METHOD_attach_guest, &ops, t, 0, &t->rpc, err))
+        return FAIL;
     open.name = (char *)(uintptr_t)what->name;
-    open.start = true;
+    open.start = what->start;
     open.stdin = what->with_stdin;
-    open.hold = true;
-    open.replay = true;
+    open.hold =
+        what->start || what->with_stdin; /* who only looks on does not make the guest wait */
+    open.replay = !what->no_replay;
+    open.shared = what->shared;
+    open.take_over = what->take_over;
     req.kind_case = PB_ATTACH_REQUEST__KIND_OPEN;
     req.open = &open;
-    send_request(&t, &req);
-    watch_signals(&t);
-    if (what->tty && what->with_stdin)
-        make_raw();
-    if (what->timeout_ns)
-        t.deadline_ns = os_now_ns() + what->timeout_ns;
-    while (t.rpc)
-        turn(&t);
-    restore_terminal();
+    send_request(t, &req);
+    return OK;
+}
+
+/* What was typed before the keys is on its way before we go. */
+static void leave(struct attach *t)
+{
+    struct err err;
+    while (t->rpc && pb_rpc_queued(t->rpc))
+        if (ctl_turn(t->c, NULL, 0, 1000, &err))
+            break;
+    t->rpc = NULL; /* closing the connection ends the call; the guest runs on */
+    ctl_terminal_restore();
+    ctl_say("detached from guest \"%s\", which runs on; \"vmctl attach %s\" comes back",
+            t->what->name, t->what->name);
+    t->code = 0;
+}
+
+static int finish(struct attach *t)
+{
+    struct err gone;
+    err_set(&gone, ERR_CANCELLED, "given up");
+    t->over = true;
+    pb_client_lost(t->c->h2, &gone); /* a call that still runs must not tell t, which ends here */
     for (int fd = 1; fd <= 2; fd++)
-        buf_fini(&t.pend[fd]);
-    close_fd(&t.signals);
-    if (t.timed_out) {
-        ctl_say("guest \"%s\" was killed: it ran longer than --timeout", what->name);
+        buf_fini(&t->pend[fd]);
+    close_fd(&t->signals);
+    if (t->timed_out) {
+        ctl_say("guest \"%s\" was killed: it ran longer than --timeout", t->what->name);
         return CTL_EXIT_TIMEOUT;
     }
-    return t.done_with_error ? ctl_fail(&t.err) : t.code;
+    return t->done_with_error ? ctl_fail(&t->err) : t->code;
+}
+
+/* Before the terminal is raw: how to get away. */
+static void say_keys(const struct ctl_attach *what)
+{
+    char keys[CTL_DETACH_MAX * 8] = "";
+    for (size_t i = 0; i < what->detach_count; i++) {
+        uint8_t key = what->detach[i];
+        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s%c", i ? " " : "",
+                 key < 0x20 ? "ctrl-" : "", key < 0x20 ? tolower(key | 0x40) : key);
+    }
+    if (isatty(0) && isatty(2) && what->detach_count && !what->start && what->with_stdin)
+        ctl_say("attached to guest \"%s\"; %s leaves it running", what->name, keys);
+}
+
+int ctl_attach(struct ctl_conn *c, const struct ctl_attach *what)
+{
+    struct attach t = {
+        .what = what, .c = c, .stdin_open = what->with_stdin, .code = CTL_EXIT_ERROR};
+    t.regular[1] = is_regular(1);
+    t.regular[2] = is_regular(2);
+    if (isatty(0)) /* a pipe's bytes are nobody's keys */
+        t.detach = (struct ctl_detach){what->detach, what->detach_count, 0};
+    if (open_console(&t, &t.err))
+        return ctl_fail(&t.err);
+    watch_signals(&t);
+    say_keys(what);
+    if (what->tty && what->with_stdin)
+        ctl_terminal_set(CTL_TERMINAL_RAW);
+    if (what->timeout_ns)
+        t.deadline_ns = os_now_ns() + what->timeout_ns;
+    while (t.rpc && !t.detached)
+        turn(&t);
+    if (t.detached)
+        leave(&t);
+    ctl_terminal_restore();
+    return finish(&t);
+}
+
+res_t ctl_attach_keys(const struct ctl_args *a, struct ctl_attach *what, struct err *err)
+{
+    const char *keys = ctl_value(a, OPT_DETACH_KEYS);
+    struct ctl_config c;
+    if (keys)
+        return ctl_detach_keys(keys, what->detach, &what->detach_count, err);
+    res_code_t res = ctl_config_load(&c, err);
+    if (!res)
+        res = ctl_detach_keys(c.detach_keys ? c.detach_keys : "ctrl-p,ctrl-q", what->detach,
+                              &what->detach_count, err);
+    ctl_config_fini(&c);
+    return res;
 }
