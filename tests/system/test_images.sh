@@ -64,6 +64,13 @@ for f in root.tar oci.tar; do
     run image import "$dir/trip.tar"
     expect "$f, exported and imported, is the same image" 0 "$first"
 done
+mkdir "$dir/names"
+printf x >"$dir/names/$(printf 'latin\351')"
+run image import "$dir/names"
+names=$out
+run image export "$names" -o "$dir/names.tar"
+run image import "$dir/names.tar"
+expect "names that are no UTF-8 are kept" 0 "$names"
 run image export root -o "$dir/root.tar"
 python3 - "$dir/root.tar" <<'P' || fail "attributes, modes, owners, times, links and devices in the export"
 import sys, tarfile
