@@ -3,6 +3,8 @@
 #include "engine/base/log.h"
 #include "proto/channel.h"
 
+#include <fcntl.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

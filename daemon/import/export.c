@@ -2,7 +2,8 @@
  * import/export.c - an image as a tar (pax), or as it is.
  *
  * Members come in the order of their inodes, further names of a file (hard links) last: made into an image again, they give
- * the same bytes. Sockets are left out: tar has no form for them.
+ * the same bytes (but where layers left a file only names in directories younger than itself). Sockets are left out: tar has
+ * no form for them.
  */
 #include "daemon/import/job.h"
 #include "engine/base/base.h"

@@ -16,6 +16,7 @@ struct layers {
     struct buf ids; /* uint32_t of each file and symbolic link, in their order */
     size_t next;    /* of them */
     uint64_t members;
+    bool verified; /* uncompressed they have their digests */
     struct imp_member member;
 };
 typedef res_code_t visit_fn(struct layers *l, struct imp_tar *t, struct err *err);
@@ -108,6 +109,7 @@ static res_code_t read_layer(struct layers *l, const struct imp_kept *layer,
     res_code_t res = imp_inflate_init(&inflate, &file.stream, UINT64_MAX, digest, err);
     if (!res)
         res = imp_tar_init(&tar, &inflate.stream, err);
+    tar.pad = l->verified;
     while (!res && !(res = imp_tar_next(&tar, &l->member, &end, err)) && !end)
         res = visit(l, &tar, err);
     if (!res)
@@ -144,7 +146,7 @@ res_t imp_layers(struct imp_job *job, const struct imp_choice *choice, char **di
                  struct err *err)
 {
     static struct layers l;
-    l = (struct layers){.job = job};
+    l = (struct layers){.job = job, .verified = diff_ids != NULL};
     res_code_t res = OK;
     for (size_t i = 0; !res && i < choice->layer_count; i++)
         res = names_of(&l, choice->layers[i], diff_ids ? diff_ids[i] : NULL, err);

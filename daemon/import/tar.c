@@ -24,7 +24,13 @@ static la_ssize_t feed(struct archive *a, void *ctx, const void **p)
     while (zero < n && !bytes[n - 1 - zero])
         zero++;
     t->zero_bytes = zero == n ? t->zero_bytes + n : zero;
+    t->bytes += n;
     t->all_came = n == 0;
+    if (n == 0 && t->pad && t->bytes % 512) {
+        n = 512 - t->bytes % 512;
+        t->bytes += n;
+        *p = zeros;
+    }
     return (la_ssize_t)n;
 }
 

@@ -34,7 +34,9 @@ struct imp_tar {
     size_t block_bytes;
     uint64_t block_at;
     bool eof;
-    uint64_t zero_bytes; /* at the end of what came so far */
+    bool
+        pad; /* the last block may be cut off: umoci writes such layers, and a digest tells that all is there */
+    uint64_t bytes, zero_bytes; /* that came so far; of zeros at their end */
     bool all_came;
     struct err err; /* of in */
     char name[200]; /* of the member, for messages */

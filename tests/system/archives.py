@@ -108,11 +108,13 @@ def desc(b, **more):
 
 def oci(images, pack=gzip.compress, platforms=None, nested=False, first=False):
     """images: {reference: (layers, config bytes)} -> members of an OCI layout, in a random-looking order"""
-    blobs, index = [], []
+    blobs, index, layer = [], [], "application/vnd.oci.image.layer.v1.tar"
     for n, (ref, (ls, conf)) in enumerate(images.items()):
         packed = [pack(l) for l in ls]
         manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                               "config": desc(conf), "layers": [desc(p) for p in packed]}).encode()
+                               "config": desc(conf, mediaType="application/vnd.oci.image.config.v1+json"),
+                               "layers": [desc(p, mediaType=layer + {gzip.compress: "+gzip", zstd: "+zstd"}.get(pack, ""))
+                                          for p in packed]}).encode()
         blobs += [blob(p) for p in packed] + [blob(conf), blob(manifest)]
         d = desc(manifest, mediaType="application/vnd.oci.image.manifest.v1+json")
         if platforms:
@@ -146,6 +148,11 @@ other = image([base], lambda c: c.update(architecture="amd64"))
 save("oci-two.tar", tar(*oci({"app:1": (layers, one), "app:2": ([base], other)})))
 save("oci-arch.tar", tar(*oci({"a": ([base], other), "b": (layers, one)}, platforms=["amd64", "riscv64"], nested=True)))
 save("oci-foreign.tar", tar(*oci({"a": ([base], other), "b": ([upper], other)}, platforms=["amd64", "arm64"])))
+
+
+# as umoci writes layers: the last block is cut off
+short = tar(member("etc/x", b"short"), end=False)[:1536 - 500]
+save("oci-short.tar", tar(*oci({"x": ([base, short], image([base, short]))})))
 
 
 def docker_old(tag):

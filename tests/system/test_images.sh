@@ -64,6 +64,13 @@ for f in root.tar oci.tar; do
     run image import "$dir/trip.tar"
     expect "$f, exported and imported, is the same image" 0 "$first"
 done
+mkdir "$dir/names"
+printf x >"$dir/names/$(printf 'latin\351')"
+run image import "$dir/names"
+names=$out
+run image export "$names" -o "$dir/names.tar"
+run image import "$dir/names.tar"
+expect "names that are no UTF-8 are kept" 0 "$names"
 run image export root -o "$dir/root.tar"
 python3 - "$dir/root.tar" <<'P' || fail "attributes, modes, owners, times, links and devices in the export"
 import sys, tarfile
@@ -120,6 +127,18 @@ for line in "entrypoint:   /bin/app --flag" "cmd:          'x y' 'it'\\''s'" "en
     *) fail "inspect: no \"$line\" in: $out" ;;
     esac
 done
+if command -v skopeo >/dev/null; then # what another tool makes of our layout is the same image
+    mkdir "$dir/layout"
+    tar -C "$dir/layout" -xf "$a/oci.tar"
+    for to in docker-archive oci-archive; do
+        skopeo --override-arch riscv64 copy -q "oci:$dir/layout:latest" "$to:$dir/$to.tar:app:1" >"$dir/skopeo" 2>&1 ||
+            fail "skopeo: $(cat "$dir/skopeo")"
+        run image import "$dir/$to.tar" --reference app:1
+        expect "skopeo's $to is the same image" 0 "$app"
+    done
+fi
+run image import "$a/oci-short.tar"
+expect "a layer whose last block is cut off" 0 "sha256-*"
 while read -r name ids; do
     run image import "$a/$name.tar" --name user
     run image inspect user
