@@ -82,23 +82,43 @@ void mgr_guest_runs(struct mgr_guest *g, uint64_t since_ns)
         log_error("guest %s: %s", g->name, err.text);
 }
 
-/* "NAME=value" strings in text, and pointers to them. */
-static char **environment(const PbCreateGuestRequest *spec, struct buf *text)
+/* "NAME=value", unless the guest sets this variable itself; how many. */
+static size_t put_default(struct buf *text, const PbCreateGuestRequest *spec, const char *name,
+                          const char *value)
 {
-    char **env = calloc(spec->n_env + 1, sizeof *env);
-    size_t at = 0;
-    for (size_t i = 0; i < spec->n_env; i++) {
+    for (size_t i = 0; i < spec->n_env; i++)
+        if (!strcmp(spec->env[i]->name, name))
+            return 0;
+    buf_printf(text, "%s=%s", name, value);
+    buf_put_u8(text, 0);
+    return 1;
+}
+
+/* "NAME=value" strings in text, and pointers to them. What is set stands above the defaults; with nothing set, those of the engine hold. */
+static char **environment(const PbCreateGuestRequest *spec, struct buf *text, size_t *count)
+{
+    size_t at = 0, n = 0;
+    if (spec->n_env) {
+        n += put_default(text, spec, "PATH",
+                         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        n += put_default(text, spec, "HOME", spec->uid ? "/" : "/root");
+    }
+    if (spec->n_env && spec->tty)
+        n += put_default(text, spec, "TERM", "xterm");
+    for (size_t i = 0; i < spec->n_env; i++, n++) {
         buf_printf(text, "%s=%s", spec->env[i]->name, spec->env[i]->value);
         buf_put_u8(text, 0);
     }
-    for (size_t i = 0; env && !text->failed && i < spec->n_env; i++) {
-        env[i] = (char *)text->data + at;
-        at += strlen(env[i]) + 1;
-    }
-    if (text->failed) {
+    char **env = calloc(n + 1, sizeof *env);
+    if (!env || text->failed) {
         free(env);
         return NULL;
     }
+    for (size_t i = 0; i < n; i++) {
+        env[i] = (char *)text->data + at;
+        at += strlen(env[i]) + 1;
+    }
+    *count = n;
     return env;
 }
 
@@ -112,7 +132,8 @@ void mgr_guest_send_run(struct mgr_guest *g)
         return;
     }
     struct buf text = {0};
-    char **env = environment(spec, &text);
+    size_t env_count = 0;
+    char **env = environment(spec, &text, &env_count);
     if (!env) {
         buf_fini(&text);
         close_fd(&fd);
@@ -125,7 +146,7 @@ void mgr_guest_send_run(struct mgr_guest *g)
     run.name = (char *)(uintptr_t)g->name;
     run.n_args = spec->n_args;
     run.args = spec->args;
-    run.n_env = spec->n_env;
+    run.n_env = env_count;
     run.env = env;
     run.cwd = spec->cwd;
     run.uid = spec->uid;
