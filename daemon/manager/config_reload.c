@@ -3,6 +3,7 @@
 #include "daemon/manager/config_table.h"
 #include "daemon/manager/event.h"
 #include "daemon/manager/image.h"
+#include "daemon/manager/listen.h"
 #include "daemon/manager/metrics.h"
 #include "daemon/manager/systemd.h"
 #include "engine/base/log.h"
@@ -117,6 +118,7 @@ static unsigned compare(struct mgr *m, struct mgr_config *fresh)
 res_code_t mgr_reload(struct mgr *m, struct mgr_config *fresh, struct err *err)
 {
     const struct mgr_config *old = m->config;
+    struct err tls;
     if (mgr_tenants_configure(m, fresh->tenants, fresh->tenants_count, err))
         return FAIL;
     mgr_images_recount(m);
@@ -128,6 +130,8 @@ res_code_t mgr_reload(struct mgr *m, struct mgr_config *fresh, struct err *err)
     if (old != m->opt->config)
         mgr_config_free((struct mgr_config *)(uintptr_t)old);
     mgr_count(m, MGR_METRIC_RELOADS, 1);
+    if (mgr_listen_reload(m, &tls))
+        log_error("reload: %s; the certificates stay as they were", tls.text);
     log_info("reload: done, %u key%s changed", changed, changed == 1 ? "" : "s");
     mgr_event(m, PB_EVENT_TYPE_DAEMON_RELOADED, NULL, "", 0, 0, NULL);
     return OK;

@@ -92,7 +92,7 @@ static res_code_t listen_unix(struct mgr *m, const char *path,
     mode_t old = umask(0177);
     int rc = bind(fd, (struct sockaddr *)&sa, sizeof sa);
     umask(old);
-    if (rc < 0)
+    if (rc < 0 || chmod(path, config ? config->mode : m->opt->socket_mode))
         return err_set_os(err, "bind %s", path);
     int given = fd;
     fd = -1;

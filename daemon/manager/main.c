@@ -341,15 +341,16 @@ static void fail(const struct err *err)
     exit(1);
 }
 
-static const char *first_unix(const struct mgr_config *config)
+/* The first Unix socket: systemd's takes its place. */
+static void fill_socket(struct mgr_options *opt, const struct mgr_config *config)
 {
-    for (size_t i = 0; i < config->listen_count; i++)
-        if (*config->listen[i].unix_path)
-            return config->listen[i].unix_path;
-    return NULL;
+    for (size_t i = 0; i < config->listen_count && !opt->socket; i++)
+        if (*config->listen[i].unix_path) {
+            opt->socket = config->listen[i].unix_path;
+            opt->socket_mode = (unsigned)config->listen[i].mode;
+        }
 }
 
-/* The options that follow from configuration and surroundings. */
 /* Every door but the first Unix socket, which is opt->socket. */
 static void fill_listeners(struct mgr_options *opt, const struct mgr_config *config)
 {
@@ -365,7 +366,8 @@ static void fill_listeners(struct mgr_options *opt, const struct mgr_config *con
             continue;
         struct mgr_listen_config *to = &all[opt->listen_count++];
         if (*from->unix_path)
-            to->unix_path = from->unix_path;
+            *to = (struct mgr_listen_config){.unix_path = from->unix_path,
+                                             .mode = (unsigned)from->mode};
         else
             *to = (struct mgr_listen_config){
                 .tcp = from->tcp, .tls = {from->certificate, from->key, from->client_ca}};
@@ -399,13 +401,15 @@ static void fill_options(struct mgr_options *opt, const struct invocation *in,
     opt->worker_path = *config->daemon_worker ? config->daemon_worker : worker;
     opt->import_path = *config->daemon_import ? config->daemon_import : import;
     opt->state = *config->daemon_state ? config->daemon_state : state;
-    opt->socket = first_unix(config);
+    fill_socket(opt, config);
     if (!*config->daemon_state && pb_default_state(state, &err))
         fail(&err);
     if (!config->listen_count && pb_default_socket(socket_path, &err))
         fail(&err);
-    if (!config->listen_count)
+    if (!config->listen_count) {
         opt->socket = socket_path;
+        opt->socket_mode = 0600;
+    }
     fill_listeners(opt, config);
     fill_conn_limits(&opt->conn_limits, config);
 }

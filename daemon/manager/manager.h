@@ -30,6 +30,7 @@
 /* One more door than mgr_options.socket. */
 struct mgr_listen_config {
     const char *unix_path;   /* or */
+    unsigned mode;           /* of it */
     const char *tcp;         /* "HOST:PORT", "[::1]:7443", ":7443" (every address) */
     struct pb_tls_files tls; /* with tcp */
 };
@@ -52,6 +53,7 @@ struct mgr_conn_limits { /* 0: the default */
 
 struct mgr_options {
     const char *socket;                      /* path of the Unix socket; NULL: none */
+    unsigned socket_mode; /* of it */
     const char *state;                       /* folder for images, guests, events */
     const char *worker_path;                 /* vmd-worker */
     const char *import_path;                 /* vmd-import */

@@ -100,21 +100,41 @@ static void emit_CALLS(struct mgr *m, const char *name, struct buf *out)
                            mgr_status_name(s), (ull)counts->calls[i][s]);
 }
 
+/* "GUEST_STATE_RUNNING" as "running". */
+static void state_word(const char *name, char out[32])
+{
+    snprintf(out, 32, "%s", name + strlen("GUEST_STATE_"));
+    for (char *s = out; *s; s++)
+        *s = *s >= 'A' && *s <= 'Z' ? (char)(*s - 'A' + 'a') : *s;
+}
+
 static void emit_GUESTS(struct mgr *m, const char *name, struct buf *out)
 {
     const ProtobufCEnumDescriptor *states = &pb_guest_state__descriptor;
-    for (unsigned i = 0; i < states->n_values; i++) {
-        unsigned count = 0;
-        char state[64];
-        if (states->values[i].value == 0)
-            continue;
-        list_for_each(l, &m->guests) count +=
-            (int)list_entry(l, struct mgr_guest, link)->state == states->values[i].value;
-        snprintf(state, sizeof state, "%s", states->values[i].name + strlen("GUEST_STATE_"));
-        for (char *s = state; *s; s++)
-            *s = *s >= 'A' && *s <= 'Z' ? (char)(*s - 'A' + 'a') : *s;
-        buf_printf(out, "%s{state=\"%s\"} %u\n", name, state, count);
+    unsigned tenants = 0, n = states->n_values;
+    list_for_each(l, &m->tenants) list_entry(l, struct mgr_tenant, link)->index = tenants++;
+    unsigned *counts = calloc((size_t)tenants * n, sizeof *counts);
+    if (!counts)
+        return;
+    list_for_each(l, &m->guests)
+    {
+        const struct mgr_guest *g = list_entry(l, struct mgr_guest, link);
+        const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(states, (int)g->state);
+        counts[g->tenant->index * n + (unsigned)(v - states->values)]++;
     }
+    list_for_each(l, &m->tenants)
+    {
+        const struct mgr_tenant *t = list_entry(l, struct mgr_tenant, link);
+        char word[32];
+        for (unsigned i = 0; i < n; i++) {
+            if (states->values[i].value == 0)
+                continue;
+            state_word(states->values[i].name, word);
+            buf_printf(out, "%s{tenant=\"%s\",state=\"%s\"} %u\n", name, t->name, word,
+                       counts[t->index * n + i]);
+        }
+    }
+    free(counts);
 }
 
 static void emit_START_SECONDS(struct mgr *m, const char *name, struct buf *out)

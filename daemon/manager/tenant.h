@@ -53,6 +53,7 @@ struct mgr_tenant {
     char name[64];
     uint64_t used[MGR_QUOTA_COUNT];
     unsigned conn_count;     /* conn.c's */
+    unsigned index;          /* metrics.c's own */
     struct list start_queue; /* guests that wait for a worker */
     struct list turn;        /* m->start_turns, while start_queue is not empty */
 };

@@ -118,6 +118,21 @@ eventually sh -c "! kill -0 $pid" || fail "it ends"
 daemon=
 [ -e "$dir/pid" ] && fail "the pid file goes with it"
 
+# Doors and their modes.
+mkdir -m 755 "$dir/doors"
+cat >"$conf" <<YAML
+listen: [{unix: $dir/doors/all, mode: "0666"}, {unix: $dir/doors/own}]
+daemon: {state: $dir/state, worker: $stub}
+YAML
+"$bin/vmd" --config "$conf" 2>>"$dir/log" &
+daemon=$!
+for door in all own; do
+    eventually env VMD_SOCKET="$dir/doors/$door" "$vmctl" ps || fail "it answers at $door"
+done
+[ "$(stat -c %a "$dir/doors/all") $(stat -c %a "$dir/doors/own")" = "666 600" ] || fail "modes: $(stat -c %a "$dir"/doors/*)"
+stop_daemon
+[ -e "$dir/doors/all" ] || [ -e "$dir/doors/own" ] && fail "its sockets go with it"
+
 # As a service manager starts it: one socket that is listened on, and news to $NOTIFY_SOCKET.
 $python - "$bin/vmd" "$stub" "$dir" "$vmctl" <<'PY' || fail "socket activation"
 import atexit, os, signal, socket, subprocess, sys

@@ -40,7 +40,7 @@ said=$($python "$(dirname "$0")/prom_check.py" <"$dir/body") || fail "the format
 [ "$(value vmd_guest_failures_total)" = 2 ] || fail "two were lost: $(value vmd_guest_failures_total)"
 [ "$(value vmd_worker_deaths_total)" = 1 ] || fail "one worker died: $(value vmd_worker_deaths_total)"
 [ "$(value vmd_console_bytes_total)" -ge 13 ] || fail "console bytes: $(value vmd_console_bytes_total)"
-[ "$(value 'vmd_guests{state="failed"}')" = 2 ] || fail "two failed guests are known: $(value 'vmd_guests{state="failed"}')"
+[ "$(value 'vmd_guests{tenant="default",state="failed"}')" = 2 ] || fail "two failed guests are known: $(value 'vmd_guests{tenant="default",state="failed"}')"
 [ "$(value 'vmd_calls_total{method="CreateGuest",status="OK"}')" = 4 ] || fail "CreateGuest was called four times"
 [ "$(value 'vmd_quota_limit{tenant="default",quota="guests"}')" = +Inf ] || fail "the default tenant has no quota"
 run stop nosuch
