@@ -4,7 +4,7 @@
 set -eu
 
 build='gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libprotobuf-c-dev protobuf-c-compiler
-    libnghttp2-dev libssl-dev uthash-dev debian-archive-keyring'
+    libnghttp2-dev libssl-dev libyaml-dev uthash-dev debian-archive-keyring'
 test='libcmocka-dev qemu-user gcc-riscv64-linux-gnu libc6-dev-riscv64-cross erofs-utils clang libclang-rt-14-dev ccache
     strace procps'
 
