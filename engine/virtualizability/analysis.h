@@ -82,6 +82,7 @@ struct pg_witness {
     struct pg_side side[2];
     uint64_t operands[PG_OPERANDS_MAX];
     uint64_t guest_at, guest_cells; /* PG_Q_HOLE with relocation: k and w; else 0 */
+    uint64_t memory_cells;          /* q; 0: 2^word_bits */
     /* What tells them apart; none if it is the outcome (a trap against none). */
     struct pg_diff diffs[PG_DIFFS_MAX];
     uint32_t diff_count;

@@ -5,8 +5,7 @@
  *
  * The meaning of the language, in code: everything else (proofs, SMT) is held against this. Memory is sparse. On a
  * machine with relocation all memory is absolute (PG_PHYS): mem[a] is E[a + l], checked against b and the size q; without,
- * mem[] is the current mapping (PG_MAPPED) and phys[] a memory of its own. What is not in the state reads as 0, or
- * as the `draw` of struct pg_run says.
+ * mem[] is the current mapping (PG_MAPPED) and phys[] a memory of its own. Memory that is not in the state reads as 0.
  *
  * Thread: any; no state but the caller's. Cost: some 10 ns per operator.
  */
@@ -41,26 +40,20 @@ enum pg_outcome {
 struct pg_run {
     uint64_t operands[PG_OPERANDS_MAX];
     uint8_t arms[PG_CHOICES_MAX]; /* which arm each `choice` takes */
-    /* The initial value of what is read for the first time; NULL: cells are there and memory is 0. The interpreter
-     * masks it to the width and enters it in the state. known[cell] says that a cell has its value. */
-    uint64_t (*draw_cell)(void *ctx, uint32_t cell);
-    uint64_t (*draw_mem)(void *ctx, enum pg_space space, uint64_t address);
-    void *ctx;
-    uint8_t *known;
+    uint64_t memory_cells;        /* q; 0: 2^word_bits */
     /* out */
     enum pg_outcome outcome;
     uint32_t trap_kind;    /* index into spec->trap_kinds */
     uint64_t trap_address; /* of a mem trap */
 };
 
-/* Runs insn on *state, which becomes the state after. After a trap the registers and the memory are those before the
- * instruction (the paper's trap saves the P of the trapping instruction). */
+/* Runs insn on *before and writes the state after. After a trap registers and memory are those before the instruction
+ * (the paper's trap saves the P of the trapping instruction); delivering the trap is the caller's. */
 enum pg_outcome pg_run(const struct pg_spec *spec, const struct pg_insn *insn,
-                       struct pg_state *state, struct pg_run *run);
+                       const struct pg_state *before, struct pg_state *after, struct pg_run *run);
 
-/* An expression over the registers (invariant, vmm_config, const). run may be NULL. */
-uint64_t pg_eval(const struct pg_spec *spec, const struct pg_expr *e, struct pg_state *state,
-                 struct pg_run *run);
+/* An expression over registers (invariant, vmm_config, const). */
+uint64_t pg_eval(const struct pg_spec *spec, const struct pg_expr *e, const struct pg_state *state);
 
 /* Initial value, or 0. */
 uint64_t pg_mem_get(const struct pg_state *state, enum pg_space space, uint64_t address,
@@ -68,8 +61,6 @@ uint64_t pg_mem_get(const struct pg_state *state, enum pg_space space, uint64_t 
 /* False: full. */
 bool pg_mem_set(struct pg_state *state, enum pg_space space, uint64_t address, uint64_t value);
 
-/* q: number of cells, saturated to UINT64_MAX where it is 2^64. */
-uint64_t pg_memory_size(const struct pg_spec *spec);
 uint64_t pg_mask(unsigned bits); /* bits 1 .. 64 */
 
 #endif

@@ -114,7 +114,7 @@ struct pg_insn {
     bool choice_same[PG_CHOICES_MAX];
     bool uses_phys;
     /* `expect`: -1 not to hold ("not X"), 1 to hold, 0 not said. Where the list is given at all, the words privileged,
-     * innocuous, trapping and critical hold exactly if they are in it. */
+     * innocuous and trapping hold exactly if they are in it; trapping implies innocuous, which need not be said. */
     bool has_expect;
     int8_t expect[PG_WORD_COUNT];
     const struct pg_text_pair *remedy; /* overrides the standard advice: patch, pv, hw ... */
@@ -134,8 +134,10 @@ struct pg_constraint {
 
 struct pg_spec {
     struct arena arena;
-    const char *file; /* as given */
-    const char *isa, *title, *source, *note;
+    const char *file;                 /* as given */
+    const char *isa, *title, *source; /* title, source: NULL: not given */
+    const char **notes;
+    uint32_t note_count;
     unsigned word_bits;
     const char *modes[PG_MODES_MAX];
     uint32_t mode_count;
@@ -148,7 +150,8 @@ struct pg_spec {
     unsigned length;       /* default of pg_insn.length */
     struct pg_reg regs[PG_REGS_MAX];
     uint32_t reg_count, cell_count;
-    int pc, mode, base, bound; /* index of the register, -1: none (mode is always there) */
+    uint16_t cell_reg[PG_CELLS_MAX]; /* cell -> index of its register */
+    int pc, mode, base, bound;       /* index of the register, -1: none (mode is always there) */
     struct pg_constraint *invariant, *vmm_config;
     uint32_t invariant_count, vmm_config_count;
     const char **trap_kinds; /* [0] is "mem" */
