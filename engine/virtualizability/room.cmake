@@ -1,3 +1,3 @@
-# The monitors of the formal machine are part of the library: vmctl needs no files for them.
-set_source_files_properties(${ROOM_DIR}/monitor_source.S PROPERTIES OBJECT_DEPENDS
-  "${CMAKE_SOURCE_DIR}/etc/isa/pg/vmm.pg;${CMAKE_SOURCE_DIR}/etc/isa/pg/hybrid.pg")
+# What embedded.S makes part of the library: vmctl needs no files for it.
+set_source_files_properties(${ROOM_DIR}/embedded.S PROPERTIES OBJECT_DEPENDS
+  "${CMAKE_SOURCE_DIR}/etc/isa/pg/vmm.pg;${CMAKE_SOURCE_DIR}/etc/isa/pg/hybrid.pg;${ROOM_DIR}/report.css")
