@@ -1,6 +1,8 @@
 /* What the renderers share: labels, the rows of a state, a witness as text, UTF-8. */
 #include "engine/virtualizability/report.h"
 
+#include "engine/base/base.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
