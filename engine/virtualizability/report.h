@@ -59,6 +59,13 @@ void pg_report_outcome(const struct pg_spec *spec, const struct pg_side *side, c
                        size_t cap);
 /* A number as the reports write it: decimal up to 9, else hexadecimal. */
 void pg_report_number(uint64_t v, char *out, size_t cap);
+/* "IF", "X[3]", "E[12]" (an absolute cell), "mem[2]"; and what is there in this state. */
+void pg_report_place(const struct pg_spec *spec, const struct pg_place *place, char *out,
+                     size_t cap);
+void pg_report_value(const struct pg_spec *spec, const struct pg_place *place,
+                     const struct pg_state *state, char *out, size_t cap);
+/* What tells the sides of a witness apart, as part of a sentence: "IF becomes 1 on the bare machine and 0 on ...". */
+void pg_report_difference(const struct pg_spec *spec, const struct pg_witness *w, struct buf *out);
 /* The distinct witnesses of a result, the most telling first; at most `cap`. */
 uint32_t pg_report_witnesses(const struct pg_analysis *a, const struct pg_result *r,
                              const struct pg_witness **out, uint32_t cap);

@@ -27,13 +27,8 @@ static const char *theorem_key(enum pg_theorem t)
 static void place(struct pg_writer *w, const char *key, const struct pg_spec *spec,
                   const struct pg_place *p)
 {
-    char name[64], address[24];
-    if (p->memory) {
-        pg_report_number(p->address, address, sizeof address);
-        snprintf(name, sizeof name, "%s[%s]", p->space == PG_MAPPED ? "mem" : "phys", address);
-    } else {
-        pg_spec_cell_name(spec, p->cell, name, sizeof name);
-    }
+    char name[64];
+    pg_report_place(spec, p, name, sizeof name);
     pg_writer_text(w, key, name);
 }
 

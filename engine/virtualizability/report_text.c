@@ -107,6 +107,68 @@ static void value_text(const struct pg_spec *spec, const struct pg_reg *reg, uin
         pg_report_number(v, out, cap);
 }
 
+void pg_report_place(const struct pg_spec *spec, const struct pg_place *place, char *out,
+                     size_t cap)
+{
+    char address[24];
+    if (!place->memory) {
+        pg_spec_cell_name(spec, place->cell, out, cap);
+        return;
+    }
+    pg_report_number(place->address, address, sizeof address);
+    snprintf(out, cap, "%s[%s]",
+             place->space == PG_MAPPED ? "mem"
+             : spec->base >= 0         ? "E"
+                                       : "phys",
+             address);
+}
+
+void pg_report_value(const struct pg_spec *spec, const struct pg_place *place,
+                     const struct pg_state *state, char *out, size_t cap)
+{
+    bool there;
+    if (place->memory)
+        pg_report_number(pg_mem_get(state, place->space, place->address, &there), out, cap);
+    else
+        value_text(spec, pg_spec_cell_reg(spec, place->cell), state->cells[place->cell], out, cap);
+}
+
+static void difference(const struct pg_spec *spec, const struct pg_witness *w,
+                       const struct pg_diff *d, struct buf *out)
+{
+    char name[2][64], before[24], after[2][24];
+    for (uint32_t i = 0; i < w->side_count; i++) {
+        pg_report_place(spec, &d->place[i], name[i], sizeof name[i]);
+        pg_report_value(spec, &d->place[i], &w->side[i].after, after[i], sizeof after[i]);
+    }
+    if (d->side >= 0) {
+        const struct pg_side *s = &w->side[d->side];
+        pg_report_value(spec, &d->place[d->side], &s->before, before, sizeof before);
+        buf_printf(out, "%s goes from %s to %s", name[d->side], before, after[d->side]);
+        if (w->side_count > 1)
+            buf_printf(out, " (%s)", s->label);
+    } else if (!strcmp(name[0], name[1])) {
+        buf_printf(out, "%s is %s afterwards (%s), and %s (%s)", name[0], after[0],
+                   w->side[0].label, after[1], w->side[1].label);
+    } else {
+        buf_printf(out, "%s is %s afterwards (%s), and %s is %s (%s)", name[0], after[0],
+                   w->side[0].label, name[1], after[1], w->side[1].label);
+    }
+}
+
+void pg_report_difference(const struct pg_spec *spec, const struct pg_witness *w, struct buf *out)
+{
+    char outcome[64];
+    for (uint32_t i = 0; i < w->diff_count; i++) {
+        buf_printf(out, "%s", i ? "; " : "");
+        difference(spec, w, &w->diffs[i], out);
+    }
+    for (uint32_t i = 0; !w->diff_count && i < w->side_count; i++) {
+        pg_report_outcome(spec, &w->side[i], outcome, sizeof outcome);
+        buf_printf(out, "%s%s (%s)", i ? ", and " : "", outcome, w->side[i].label);
+    }
+}
+
 /* Is the place one that `side` has to mark? */
 static bool is_marked(const struct pg_witness *w, uint32_t side, struct pg_place place)
 {
@@ -148,14 +210,10 @@ static void memory_row(const struct pg_spec *spec, const struct pg_witness *w, u
     bool relocated = spec->base >= 0 && m->space == PG_PHYS, there;
     uint64_t before = pg_mem_get(&s->before, m->space, m->address, &there);
     uint64_t after = pg_mem_get(&s->after, m->space, m->address, &there);
+    struct pg_place place = {.memory = true, .space = m->space, .address = m->address};
     char address[24];
     *row = (struct pg_row){.changed = before != after};
-    pg_report_number(m->address, address, sizeof address);
-    snprintf(row->name, sizeof row->name, "%s[%s]",
-             relocated               ? "E"
-             : m->space == PG_MAPPED ? "mem"
-                                     : "phys",
-             address);
+    pg_report_place(spec, &place, row->name, sizeof row->name);
     if (relocated) {
         uint64_t l = s->before.cells[spec->regs[spec->base].first_cell];
         uint64_t b =
@@ -167,8 +225,7 @@ static void memory_row(const struct pg_spec *spec, const struct pg_witness *w, u
     }
     pg_report_number(before, row->before, sizeof row->before);
     pg_report_number(after, row->after, sizeof row->after);
-    row->marked = is_marked(
-        w, side, (struct pg_place){.memory = true, .space = m->space, .address = m->address});
+    row->marked = is_marked(w, side, place);
 }
 
 uint32_t pg_report_rows(const struct pg_spec *spec, const struct pg_witness *w, uint32_t side,
