@@ -197,11 +197,11 @@ static void hole(const struct pg_analysis *a, const struct pg_result *r, uint32_
     buf_printf(&text, "Virtual mode %s, which runs in the real mode %s: ", spec->modes[m],
                spec->modes[spec->deprivilege[m]]);
     if (f->answer == PG_YES) {
-        buf_printf(&text, "a hole. ");
+        buf_printf(&text, "a hole");
         if (f->witness) {
             if (f->witness->why)
-                buf_printf(&text, "%s. ", f->witness->why);
-            buf_printf(&text, "In the example ");
+                buf_printf(&text, ": %s", f->witness->why);
+            buf_printf(&text, ". In the example ");
             pg_report_difference(spec, f->witness, &text);
             buf_put_u8(&text, ' ');
         }
