@@ -129,14 +129,20 @@ static void reg_differ(struct pg_claim *c, uint32_t reg, term_t a, term_t b, str
         push(c, out, pg_differ(c->z, a, b));
 }
 
-/* Mode, relocation and the machine's own resources, against their values before. relocation: only mode, base, bound. */
+static bool mode_is_result(const struct pg_claim *c)
+{
+    return c->ask.question == PG_Q_HOLE && pg_mode_is_carried(c->ask.spec);
+}
+
+/* Mode, relocation and, if wanted, the machine's own resources, against their values before. */
 static void changed(struct pg_claim *c, unsigned copy, const struct pg_path *p, bool resources,
                     struct terms *out)
 {
     const struct pg_spec *s = c->ask.spec;
     for (uint32_t i = 0; i < s->reg_count; i++) {
         const struct pg_reg *r = &s->regs[i];
-        bool mine = r->role == PG_ROLE_MODE || r->role == PG_ROLE_BASE || r->role == PG_ROLE_BOUND;
+        bool mine = r->role == PG_ROLE_BASE || r->role == PG_ROLE_BOUND ||
+                    (r->role == PG_ROLE_MODE && !mode_is_result(c));
         if (!mine && resources)
             mine = pg_is_resource(r) && pg_guest_cell(&c->ask, copy, r->first_cell) < 0;
         if (mine)
@@ -166,6 +172,18 @@ static void unchanged(struct pg_claim *c, unsigned copy, const struct pg_path *p
     }
 }
 
+/* The real mode is not the one that the virtual mode runs in. */
+static void modes_differ(struct pg_claim *c, term_t m, term_t real, struct terms *out)
+{
+    const struct pg_spec *s = c->ask.spec;
+    term_t want = pg_const(c->z, UINT64_MAX);
+    for (uint32_t v = 0; v < s->mode_count; v++)
+        if (s->virtual_modes >> v & 1)
+            want = pg_cond(c->z, pg_term2(c->z, PG_E_EQ, m, pg_const(c->z, v)),
+                           pg_const(c->z, (uint64_t)s->deprivilege[v]), want);
+    push(c, out, pg_differ(c->z, want, real));
+}
+
 static void results_differ(struct pg_claim *c, const struct pg_path *p, const struct pg_path *q,
                            struct terms *out)
 {
@@ -178,10 +196,12 @@ static void results_differ(struct pg_claim *c, const struct pg_path *p, const st
         uint32_t j = s->cell_reg[other];
         reg_differ(c, i, p->state.reg[i], q->state.reg[j], out);
     }
-    if (!pg_one_memory(&c->ask)) {
+    if (mode_is_result(c))
+        modes_differ(c, p->state.reg[s->mode], q->state.reg[s->mode], out);
+    if (!c->one_memory)
         array_differ(c, p->state.mem, q->state.mem, out);
-        return;
-    }
+    if (s->base < 0)
+        return; /* phys[] is a resource */
     if (c->init[0].phys == c->init[1].phys)
         array_differ(c, p->state.phys, q->state.phys, out);
     else if (p->state.phys != c->init[0].phys || q->state.phys != c->init[1].phys)
@@ -303,6 +323,33 @@ static void case_of_two(struct pg_claim *c, const struct terms *assumed, const s
     add_case(c, &base, &diffs, p, q);
 }
 
+/* The paths of both copies. False: too many. */
+static bool run_copies(struct pg_claim *c, struct pg_symx x[2])
+{
+    bool mixed = false;
+    for (unsigned k = 0; k < pg_ask_sides(&c->ask); k++) {
+        x[k].z = c->z;
+        x[k].spec = c->ask.spec;
+        x[k].insn = c->ask.insn;
+        x[k].operands = c->operands;
+        x[k].one_memory = c->one_memory;
+        x[k].fits = c->ask.question == PG_Q_HOLE;
+        x[k].arena = c->arena;
+        x[k].made = 0;
+        x[k].overflow = false;
+        initial_state(c, &x[k], k);
+        pg_symx_run(&x[k], &c->init[k]);
+        if (x[k].overflow)
+            return false;
+        for (uint32_t i = 0; i < x[k].path_count; i++)
+            mixed |= x[k].paths[i]->mixed;
+    }
+    if (!mixed || c->ask.spec->base < 0 || c->one_memory)
+        return true;
+    c->one_memory = true; /* mem[a] and phys[b] may be one cell, and that matters */
+    return run_copies(c, x);
+}
+
 void pg_claim_build(struct pg_claim *c)
 {
     struct pg_symx x[2];
@@ -311,24 +358,11 @@ void pg_claim_build(struct pg_claim *c)
     assumed.n = 0;
     assumed.overflow = false;
     c->cases = NULL;
-    c->overflow = false;
-    const struct pg_insn *insn = c->ask.insn;
-    for (uint32_t i = 0; i < insn->operand_count; i++)
-        c->operands[i] = pg_var(c->z, pg_var_name(PG_V_OPERAND, 0, i), insn->operands[i].bits);
-    for (unsigned k = 0; k < sides; k++) {
-        x[k].z = c->z;
-        x[k].spec = c->ask.spec;
-        x[k].insn = insn;
-        x[k].operands = c->operands;
-        x[k].one_memory = pg_one_memory(&c->ask);
-        x[k].fits = c->ask.question == PG_Q_HOLE;
-        x[k].arena = c->arena;
-        x[k].made = 0;
-        x[k].overflow = false;
-        initial_state(c, &x[k], k);
-        pg_symx_run(&x[k], &c->init[k]);
-        c->overflow |= x[k].overflow;
-    }
+    c->one_memory = false;
+    for (uint32_t i = 0; i < c->ask.insn->operand_count; i++)
+        c->operands[i] =
+            pg_var(c->z, pg_var_name(PG_V_OPERAND, 0, i), c->ask.insn->operands[i].bits);
+    c->overflow = !run_copies(c, x);
     if (c->overflow)
         return;
     assumptions(c, &x[0], &assumed);

@@ -26,6 +26,7 @@ struct pg_claim {
     struct pg_terms *z;
     struct arena *arena; /* for paths and cases */
     struct pg_case *cases;
+    bool one_memory; /* mem[] is written as phys[] */
     bool overflow; /* too many paths or terms: nothing is known */
     struct pg_sym init[2];
     term_t operands[PG_OPERANDS_MAX];

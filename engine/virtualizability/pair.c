@@ -230,6 +230,11 @@ static uint64_t memory_after(struct pg_exec *x, enum pg_space space, uint64_t ad
     return pg_exec_mem(x, space, address);
 }
 
+static bool mode_is_result(const struct pg_pair *p)
+{
+    return p->ask.question == PG_Q_HOLE && pg_mode_is_carried(p->ask.spec);
+}
+
 /* Mode, relocation and, if wanted, the machine's own resources and memory. */
 static void find_changes(struct finder *f, unsigned c, bool resources)
 {
@@ -239,7 +244,8 @@ static void find_changes(struct finder *f, unsigned c, bool resources)
     for (uint32_t i = 0; i < x->write_count; i++) {
         uint32_t cell = x->write_list[i];
         const struct pg_reg *r = pg_spec_cell_reg(s, cell);
-        bool mine = r->role == PG_ROLE_MODE || r->role == PG_ROLE_BASE || r->role == PG_ROLE_BOUND;
+        bool mine = r->role == PG_ROLE_BASE || r->role == PG_ROLE_BOUND ||
+                    (r->role == PG_ROLE_MODE && !mode_is_result(p));
         if (!mine && resources)
             mine = pg_is_resource(r) && pg_guest_cell(&p->ask, c, cell) < 0;
         if (mine && x->value[cell] != pg_exec_cell(x, cell))
@@ -286,9 +292,22 @@ static void compare_memory(struct finder *f, unsigned c, struct pg_mem_cell m)
         found(f, mem_place(m.space, a), mem_place(m.space, b), -1);
 }
 
+/* The real mode must be the one that the virtual mode runs in. */
+static void compare_modes(struct finder *f)
+{
+    const struct pg_spec *s = f->p->ask.spec;
+    uint32_t cell = s->regs[s->mode].first_cell;
+    uint64_t m = pg_exec_cell_after(&f->p->x[0], cell), real = pg_exec_cell_after(&f->p->x[1], cell);
+    bool known = m < s->mode_count && s->virtual_modes >> m & 1;
+    if (!known || (uint64_t)s->deprivilege[m] != real)
+        found(f, cell_place(cell), cell_place(cell), -1);
+}
+
 /* Window, general and identity state and the program counter. */
 static void find_results(struct finder *f)
 {
+    if (mode_is_result(f->p))
+        compare_modes(f);
     for (unsigned c = 0; c < 2; c++) {
         struct pg_exec *x = &f->p->x[c];
         for (uint32_t i = 0; i < x->write_count; i++)

@@ -16,9 +16,17 @@ bool pg_trap_excluded(const struct pg_spec *s, uint32_t kind)
     return s->excluded_traps >> kind & 1;
 }
 
-bool pg_one_memory(const struct pg_ask *a)
+bool pg_mode_is_carried(const struct pg_spec *s)
 {
-    return a->spec->base >= 0 && a->insn->uses_phys;
+    uint32_t seen = 0;
+    for (uint32_t m = 0; m < s->mode_count; m++) {
+        if (!(s->virtual_modes >> m & 1))
+            continue;
+        if (s->deprivilege[m] == PG_SIMULATED || seen >> s->deprivilege[m] & 1)
+            return false;
+        seen |= 1u << s->deprivilege[m];
+    }
+    return true;
 }
 
 /* The copy is the real machine, in a mode that virtual machines do not have. */

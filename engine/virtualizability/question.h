@@ -8,7 +8,8 @@
  *  (1) What the guest sees of its own: general, pc, identity registers; a register kept `in` another one is the former on the
  *      bare machine and the latter in a mode that only the hardware has. pg_guest_cell() names it.
  *  (2) vmm_config constrains the real machine of a hole, and every state in a user mode or a mode guests really run in.
- *  (3) invariant constrains every state.
+ *  (3) In a hole, the mode counts as the guest's own too if the VM map gives each virtual mode a real mode of its own.
+ *  (4) invariant constrains every state.
  */
 #ifndef VIRTUALIZABILITY_QUESTION_H
 #define VIRTUALIZABILITY_QUESTION_H
@@ -36,7 +37,7 @@ bool pg_configured(const struct pg_ask *a, unsigned copy);
 const struct pg_expr *pg_const_cell(const struct pg_ask *a, unsigned copy, uint32_t cell);
 bool pg_is_resource(const struct pg_reg *r);
 bool pg_trap_excluded(const struct pg_spec *s, uint32_t kind);
-/* mem[] and phys[] are one memory. */
-bool pg_one_memory(const struct pg_ask *a);
+/* Each virtual mode runs in a real mode of its own: the real mode tells the virtual one, so a change of it needs no VMM. */
+bool pg_mode_is_carried(const struct pg_spec *s);
 
 #endif

@@ -8,6 +8,8 @@
 
 #define ROUNDS 4
 #define RULES 3
+#define SPLIT_DEPTH 12u
+#define SPLITS 64u /* case distinctions of one refutation */
 
 struct rule {
     term_t from, to;
@@ -36,6 +38,8 @@ void pg_refuter_fini(struct pg_refuter *r)
     r->memo = r->stamp = NULL;
     r->demand = r->value = NULL;
 }
+
+static enum pg_refuted settle(struct pg_refuter *r, unsigned depth);
 
 /* ---- substitution ---- */
 
@@ -91,7 +95,7 @@ static uint32_t rules_of(struct pg_refuter *r, term_t t, struct rule rules[RULES
 static bool add(struct pg_refuter *r, term_t t)
 {
     struct pg_term k = r->z->t[t];
-    if (k.op == PG_E_AND && k.ones <= 1)
+    if (pg_is_conjunction(r->z, t))
         return add(r, k.a) && add(r, k.b);
     if (k.op == PG_E_NOT && r->z->t[k.a].op == PG_E_OR && r->z->t[k.a].ones <= 1) {
         struct pg_term o = r->z->t[k.a];
@@ -317,7 +321,52 @@ static bool enumerate(struct search *s)
     return true;
 }
 
-static enum pg_refuted settle(struct pg_refuter *r)
+/* A truth value on which a member turns: of a choice between values, or of an alternative. 0: none. */
+static term_t split_on(struct pg_refuter *r, term_t t, unsigned depth)
+{
+    struct pg_term k = r->z->t[t];
+    term_t found = 0;
+    if (k.op == PG_E_COND || (k.op == PG_E_OR && k.ones <= 1))
+        return k.a;
+    if (depth == 0 || k.op == PG_K_CONST || k.op == PG_K_VAR || k.op == PG_K_ARRAY ||
+        r->stamp[t] == r->now)
+        return 0;
+    r->stamp[t] = r->now;
+    r->memo[t] = t;
+    if (k.op != PG_K_SELECT)
+        found = split_on(r, k.a, depth - 1);
+    if (!found && k.op != PG_E_NOT)
+        found = split_on(r, k.b, depth - 1);
+    return found;
+}
+
+/* Both halves of a case distinction have to fail. */
+static enum pg_refuted split(struct pg_refuter *r, unsigned depth)
+{
+    term_t rest[PG_CONJ_MAX], on = 0;
+    uint32_t count = r->count;
+    enum pg_refuted how = PG_BY_FOLDING;
+    r->now++;
+    for (uint32_t i = 0; i < count && !on; i++)
+        on = split_on(r, r->conj[i], 12);
+    if (!on || depth == 0 || r->budget == 0)
+        return PG_NOT_REFUTED;
+    memcpy(rest, r->conj, count * sizeof *rest);
+    for (int half = 0; half < 2 && how != PG_NOT_REFUTED; half++) {
+        memcpy(r->conj, rest, count * sizeof *rest);
+        r->count = count;
+        r->budget -= r->budget > 0;
+        if (!add(r, half ? pg_not(r->z, on) : on))
+            continue;
+        enum pg_refuted got = settle(r, depth - 1);
+        how = got == PG_BY_FOLDING ? how : got;
+    }
+    memcpy(r->conj, rest, count * sizeof *rest);
+    r->count = count;
+    return how;
+}
+
+static enum pg_refuted settle(struct pg_refuter *r, unsigned depth)
 {
     struct search s = {.r = r, .list = r->memo};
     if (fold(r))
@@ -328,9 +377,11 @@ static enum pg_refuted settle(struct pg_refuter *r)
     if (!plan(&s)) {
         s.opaque = true;
         if (!plan(&s))
-            return PG_NOT_REFUTED;
+            return split(r, depth);
     }
-    return enumerate(&s) ? PG_BY_ENUMERATION : PG_NOT_REFUTED;
+    if (enumerate(&s))
+        return PG_BY_ENUMERATION;
+    return s.opaque ? split(r, depth) : PG_NOT_REFUTED;
 }
 
 enum pg_refuted pg_refute(struct pg_refuter *r, const term_t *conj, uint32_t count)
@@ -339,7 +390,8 @@ enum pg_refuted pg_refute(struct pg_refuter *r, const term_t *conj, uint32_t cou
     for (uint32_t i = 0; i < count; i++)
         if (!add(r, conj[i]))
             return r->z->full ? PG_NOT_REFUTED : PG_BY_FOLDING;
-    return settle(r);
+    r->budget = SPLITS;
+    return settle(r, SPLIT_DEPTH);
 }
 
 enum pg_refuted pg_refute_with(struct pg_refuter *r, term_t more)
@@ -355,8 +407,9 @@ enum pg_refuted pg_refute_with(struct pg_refuter *r, term_t more)
         r->now++;
         more = replace(r, more, rules, n);
     }
+    r->budget = SPLITS;
     if (!pg_is_value(r->z, more, 0) && add(r, more))
-        how = settle(r);
+        how = settle(r, SPLIT_DEPTH);
     memcpy(r->conj, rest, count * sizeof *rest);
     r->count = count;
     return r->z->full ? PG_NOT_REFUTED : how;

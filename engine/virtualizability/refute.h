@@ -5,7 +5,7 @@
  *
  * First by substitution: what one member says (x == 5, a < b, not c) is put into the others until one of them folds to
  * false. Then by complete enumeration of the bits that matter, if they are few; what is wide is replaced by an
- * unknown, which can only make more solutions. Sound; not complete.
+ * unknown, which can only make more solutions. Then by case distinctions. Sound; not complete.
  */
 #ifndef VIRTUALIZABILITY_REFUTE_H
 #define VIRTUALIZABILITY_REFUTE_H
@@ -25,7 +25,8 @@ struct pg_refuter {
     uint32_t cap, now;
     term_t conj[PG_CONJ_MAX];
     uint32_t count;
-    uint64_t runs; /* assignments tried */
+    uint32_t budget; /* case distinctions left */
+    uint64_t runs;   /* assignments tried */
 };
 res_t pg_refuter_init(struct pg_refuter *r, struct pg_terms *z, struct err *err);
 void pg_refuter_fini(struct pg_refuter *r);

@@ -122,7 +122,7 @@ static void want(struct pg_search *s, const struct pg_terms *z, term_t t, bool h
     struct pg_pin *p;
     if (k->op == PG_E_NOT) {
         want(s, z, k->a, !holds);
-    } else if (k->op == PG_E_AND && k->ones <= 1) {
+    } else if (pg_is_conjunction(z, t)) {
         if (holds || rng_below(&s->rng, 2))
             want(s, z, k->a, holds);
         if (holds || rng_below(&s->rng, 2))
@@ -233,7 +233,7 @@ bool pg_search_random(struct pg_search *s, const struct pg_ask *ask, const struc
     s->pair.ask = *ask;
     s->pair.draw = draw_random;
     s->pair.ctx = s;
-    s->pair.memory_cells = 0;
+    s->pair.memory_cells = s->spec->memory_cells;
     for (uint64_t i = 0; i < tries; i++) {
         s->recent_count = 0;
         s->pin_count = 0;
@@ -276,7 +276,7 @@ enum pg_exhausted pg_search_all(struct pg_search *s, const struct pg_ask *ask, u
     s->pair.memory_cells = s->spec->memory_cells;
     s->depth = 0;
     s->width = width;
-    s->narrowed = s->spec->memory_cells > 0 && s->spec->base >= 0;
+    s->narrowed = false;
     s->too_deep = false;
     for (uint64_t i = 0; i < tries && !s->too_deep; i++) {
         s->at = 0;

@@ -24,7 +24,7 @@ static void put_truth(struct buf *b, unsigned bits, const char *relation, term_t
     buf_printf(b, "(ite (%s t%u t%u) (_ bv1 %u) (_ bv0 %u))", relation, x, y, bits, bits);
 }
 
-static void put_body(struct buf *b, const struct pg_terms *z, term_t t)
+static void put_body(struct buf *b, const struct pg_terms *z, term_t t, uint64_t last_cell)
 {
     const struct pg_term *k = &z->t[t];
     unsigned bits = z->bits;
@@ -53,8 +53,10 @@ static void put_body(struct buf *b, const struct pg_terms *z, term_t t)
         buf_printf(b, "(ite (= t%u (_ bv0 %u)) t%u t%u)", k->a, bits, k->c, k->b);
         return;
     case PG_K_FITS:
-        buf_printf(b, "(ite (bvuge (bvadd t%u t%u) t%u) (_ bv1 %u) (_ bv0 %u))", k->a, k->b, k->a,
-                   bits, bits);
+        buf_printf(b, "(ite (and (bvuge (bvadd t%u t%u) t%u) (bvule (bvadd t%u t%u) ", k->a, k->b, k->a,
+                   k->a, k->b);
+        put_const(b, bits, last_cell);
+        buf_printf(b, ")) (_ bv1 %u) (_ bv0 %u))", bits, bits);
         return;
     case PG_E_EQ:
         put_truth(b, bits, "=", k->a, k->b);
@@ -71,8 +73,10 @@ static void put_body(struct buf *b, const struct pg_terms *z, term_t t)
 }
 
 /* Definitions of t and of what it is made of, each once. */
-static void put_term(struct buf *b, const struct pg_terms *z, term_t t, uint8_t *done)
+static void put_term(struct buf *b, const struct pg_claim *c, term_t t, uint8_t *done)
 {
+    const struct pg_terms *z = c->z;
+    uint64_t q = c->ask.spec->memory_cells;
     const struct pg_term *k = &z->t[t];
     unsigned bits = z->bits;
     if (done[t])
@@ -85,14 +89,14 @@ static void put_term(struct buf *b, const struct pg_terms *z, term_t t, uint8_t 
     if (k->op == PG_K_VAR) {
         buf_printf(b, "(declare-const v%u (_ BitVec %u))\n", t, bits);
     } else if (k->op != PG_K_CONST) {
-        put_term(b, z, k->a, done);
+        put_term(b, c, k->a, done);
         if (k->op != PG_E_NOT)
-            put_term(b, z, k->b, done);
+            put_term(b, c, k->b, done);
         if (k->op == PG_E_COND)
-            put_term(b, z, k->c, done);
+            put_term(b, c, k->c, done);
     }
     buf_printf(b, "(define-fun t%u () (_ BitVec %u) ", t, bits);
-    put_body(b, z, t);
+    put_body(b, z, t, q ? q - 1 : pg_mask(bits));
     buf_printf(b, ")\n");
 }
 
@@ -169,9 +173,9 @@ void pg_smt_text(const struct pg_claim *c, bool values, struct buf *out)
         buf_printf(out, "(set-option :produce-models true)\n");
     for (const struct pg_case *k = c->cases; k; k = k->next) {
         for (uint32_t i = 0; i < k->base_count; i++)
-            put_term(out, z, k->base[i], done);
+            put_term(out, c, k->base[i], done);
         for (uint32_t i = 0; i < k->diff_count; i++)
-            put_term(out, z, k->diffs[i], done);
+            put_term(out, c, k->diffs[i], done);
         put_case(out, z->bits, k, n++);
     }
     for (term_t t = 0; t < z->count; t++)
@@ -317,7 +321,7 @@ bool pg_smt_model(const struct pg_claim *c, const struct buf *answer, struct pg_
     memset(p->before, 0, sizeof p->before);
     memset(p->x, 0, sizeof p->x);
     p->ask = c->ask;
-    p->memory_cells = 0;
+    p->memory_cells = c->ask.spec->memory_cells;
     for (term_t t = 0; t < z->count; t++) {
         const struct pg_term *k = &z->t[t];
         unsigned owner = k->value >> 32 & 0xff;

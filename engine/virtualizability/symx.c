@@ -29,7 +29,7 @@ static void assume(struct pg_symx *x, struct pg_path *p, term_t c)
 {
     struct pg_terms *z = x->z;
     c = pg_truth(z, c);
-    if (z->t[c].op == PG_E_AND) {
+    if (pg_is_conjunction(z, c)) {
         term_t a = z->t[c].a, b = z->t[c].b;
         assume(x, p, a);
         assume(x, p, b);
@@ -168,9 +168,11 @@ static term_t eval_read(struct pg_symx *x, struct pg_path *p, const struct pg_ex
         return pg_select(x->z, p->state.reg[e->index], a);
     case PG_E_PHYS:
         a = eval(x, p, e->a, when);
+        p->mixed |= p->mem_written;
         return pg_select(x->z, p->state.phys, a);
     default:
         a = relocate(x, p, eval(x, p, e->a, when), when);
+        p->mixed |= p->phys_written;
         return pg_select(x->z, x->one_memory ? p->state.phys : p->state.mem, a);
     }
 }
@@ -234,9 +236,12 @@ static void do_store(struct pg_symx *x, struct pg_path *p, const struct pg_stmt 
     case PG_S_PHYS:
         p->state.phys = pg_store(z, p->state.phys, at, v);
         p->phys_written = true;
+        p->mixed |= p->mem_written;
         return;
     default:
         at = relocate(x, p, at, one);
+        p->mem_written = true;
+        p->mixed |= p->phys_written;
         if (x->one_memory)
             p->state.phys = pg_store(z, p->state.phys, at, v);
         else

@@ -18,7 +18,7 @@
 /* The state as terms: a scalar register is a value, an array register an array. */
 struct pg_sym {
     term_t reg[PG_REGS_MAX];
-    term_t mem, phys; /* with one memory both are phys, by absolute address */
+    term_t mem, phys; /* with one_memory both are phys, by absolute address */
 };
 
 struct pg_path {
@@ -29,7 +29,9 @@ struct pg_path {
     uint8_t arms[PG_CHOICES_MAX];
     enum pg_outcome outcome;
     uint32_t trap_kind;
-    bool pc_written, phys_written, dead;
+    bool pc_written, dead;
+    bool mem_written, phys_written;
+    bool mixed; /* what it wrote through one of mem[], phys[] it may have touched through the other */
 };
 
 struct pg_symx {
