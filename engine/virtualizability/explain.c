@@ -166,8 +166,8 @@ static void sensitive(const struct pg_analysis *a, const struct pg_result *r, st
         else
             buf_printf(&text, "%s", f->answer == PG_YES ? senses[i].yes : senses[i].no);
         if (f->answer == PG_YES && f->witness) {
-            buf_printf(&text, "For example ");
-            pg_report_difference(a->spec, f->witness, &text);
+            buf_printf(&text, "For example, ");
+            pg_report_difference(a->spec, r->insn, f->witness, &text);
         }
         buf_printf(&text, f->answer == PG_YES  ? f->witness ? " (" : "("
                           : f->answer == PG_NO ? " ("
@@ -201,8 +201,8 @@ static void hole(const struct pg_analysis *a, const struct pg_result *r, uint32_
         if (f->witness) {
             if (f->witness->why)
                 buf_printf(&text, ": %s", f->witness->why);
-            buf_printf(&text, ". In the example ");
-            pg_report_difference(spec, f->witness, &text);
+            buf_printf(&text, ". In the example, ");
+            pg_report_difference(spec, r->insn, f->witness, &text);
             buf_put_u8(&text, ' ');
         }
         buf_put_u8(&text, '(');
@@ -231,6 +231,7 @@ static void follows(const struct pg_result *r, struct buf *out)
                       "So it is critical %s: a monitor that lets its guest run and waits for traps "
                       "does not see it, and theorem 1 fails.",
                       by[r->critical]);
+        buf_put_u8(out, '\n');
         if (r->critical_user != PG_NOT_CRITICAL)
             paragraph(out, "",
                       "It is critical in user mode too, %s: interpreting all supervisor code, as a "
@@ -265,8 +266,10 @@ static void follows(const struct pg_result *r, struct buf *out)
                   "So it is sensitive, but no danger in the modes in which this monitor lets its "
                   "guest run.");
     }
-    if (r->disagreement)
+    if (r->disagreement) {
+        buf_put_u8(out, '\n');
         paragraph(out, "", "The two conditions differ here: %s", r->disagreement);
+    }
 }
 
 static void semantics(const struct pg_insn *insn, struct buf *out)
@@ -289,7 +292,7 @@ void pg_explain(const struct pg_analysis *a, const struct pg_result *r, struct b
 {
     const struct pg_insn *insn = r->insn;
     paragraph(out, "", "%s (%s, %s:%u): %s%s%s", insn->name, a->spec->isa, a->spec->file,
-              insn->line, pg_label_name(pg_report_label(r)), r->rule ? ", " : "",
+              insn->line, pg_label_name(pg_report_label(r)), r->rule ? ", tag " : "",
               r->rule ? r->rule : "");
     semantics(insn, out);
     paragraph(out, "", "In the paper's terms:");

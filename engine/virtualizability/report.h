@@ -49,11 +49,17 @@ struct pg_row {
     char before[24], after[24];
     bool changed;
     bool marked; /* it is what the witness is about */
+    bool memory; /* a cell of memory: */
+    enum pg_space space;
+    uint64_t address;
 };
 #define PG_ROWS_MAX (PG_CELLS_MAX + 2 * PG_MEM_MAX)
-/* Those of one side that the instruction, the map or a constraint touched, and always mode, P and R. rows has room for PG_ROWS_MAX. */
-uint32_t pg_report_rows(const struct pg_spec *spec, const struct pg_witness *w, uint32_t side,
-                        struct pg_row *rows);
+/* What matters of one side: mode, P and R, the registers the instruction is about, and memory that is not 0 or changes. rows has
+ * room for PG_ROWS_MAX. */
+uint32_t pg_report_rows(const struct pg_spec *spec, const struct pg_insn *insn,
+                        const struct pg_witness *w, uint32_t side, struct pg_row *rows);
+/* "bare machine"; "user mode, first state" where both sides are called alike. */
+void pg_report_side(const struct pg_witness *w, uint32_t side, char *out, size_t cap);
 /* "trap priv", "no trap" */
 void pg_report_outcome(const struct pg_spec *spec, const struct pg_side *side, char *out,
                        size_t cap);
@@ -64,8 +70,12 @@ void pg_report_place(const struct pg_spec *spec, const struct pg_place *place, c
                      size_t cap);
 void pg_report_value(const struct pg_spec *spec, const struct pg_place *place,
                      const struct pg_state *state, char *out, size_t cap);
-/* What tells the sides of a witness apart, as part of a sentence: "IF becomes 1 on the bare machine and 0 on ...". */
-void pg_report_difference(const struct pg_spec *spec, const struct pg_witness *w, struct buf *out);
+/*
+ * A witness as part of a sentence: which registers the two states begin with that differ, and what tells the sides apart:
+ * "where IM is 0 (first state) and 1 (second state), A is ...".
+ */
+void pg_report_difference(const struct pg_spec *spec, const struct pg_insn *insn,
+                          const struct pg_witness *w, struct buf *out);
 /* The distinct witnesses of a result, the most telling first; at most `cap`. */
 uint32_t pg_report_witnesses(const struct pg_analysis *a, const struct pg_result *r,
                              const struct pg_witness **out, uint32_t cap);

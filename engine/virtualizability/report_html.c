@@ -278,7 +278,8 @@ void pg_report_html(const struct pg_analysis *a, struct buf *out)
     verdicts(a, out);
     critical_list(a, out);
     table(a, out);
-    buf_printf(out, "<section><h2>One by one</h2>\n");
+    buf_printf(out, "<section><h2>One by one</h2>\n<p class=\"legend\">What differs is marked. "
+                    "Memory that is not shown is 0.</p>\n");
     for (uint32_t i = 0; i < a->result_count; i++)
         pg_html_insn(a, &a->results[i], i, out);
     buf_printf(out, "</section>\n");

@@ -11,9 +11,11 @@
 
 /* ---- memory, drawn: not to scale, but in order ---- */
 
+static _Thread_local struct pg_row rows[PG_ROWS_MAX]; /* of the side at hand */
+
 #define STOPS_MAX 24
 #define STRIP_WIDTH 460
-#define STRIP_LEFT 14
+#define STRIP_LEFT 22
 
 /* Addresses at which something begins or ends, in order. */
 struct stops {
@@ -57,25 +59,31 @@ static void window_of(const struct pg_spec *spec, const struct pg_witness *w,
     *to = b > q - *from ? q : *from + b;
 }
 
-static void stops_of(const struct pg_spec *spec, const struct pg_witness *w, struct stops *s)
+/* Those of the sides in the mask. */
+static void stops_of(const struct pg_spec *spec, const struct pg_insn *insn,
+                     const struct pg_witness *w, unsigned sides, struct stops *s)
 {
     *s = (struct stops){0};
     add_stop(s, 0);
     if (w->memory_cells)
         add_stop(s, w->memory_cells);
-    if (w->question == PG_Q_HOLE && w->guest_cells) {
+    if (w->question == PG_Q_HOLE && w->guest_cells && (sides & 2)) {
         add_stop(s, w->guest_at);
         add_stop(s, w->guest_at + w->guest_cells);
     }
     for (uint32_t i = 0; i < w->side_count; i++) {
         uint64_t from, to;
+        if (!(sides >> i & 1))
+            continue;
         window_of(spec, w, &w->side[i].before, &from, &to);
         add_stop(s, from);
         add_stop(s, to);
-        for (uint32_t c = 0; c < w->side[i].after.mem_count; c++) {
-            add_stop(s, w->side[i].after.mem[c].address);
-            add_stop(s, w->side[i].after.mem[c].address + 1);
-        }
+        uint32_t n = pg_report_rows(spec, insn, w, i, rows);
+        for (uint32_t c = 0; c < n; c++)
+            if (rows[c].memory && rows[c].space == PG_PHYS) {
+                add_stop(s, rows[c].address);
+                add_stop(s, rows[c].address + 1);
+            }
     }
 }
 
@@ -87,48 +95,38 @@ static void rectangle(const struct stops *s, const char *class, uint64_t from, u
                x, y, MAX(stop_x(s, to) - x, 1.0), h);
 }
 
-static bool marked_cell(const struct pg_witness *w, uint32_t side, uint64_t address)
-{
-    for (uint32_t i = 0; i < w->diff_count; i++) {
-        const struct pg_place *p = &w->diffs[i].place[side];
-        if ((w->diffs[i].side < 0 || (uint32_t)w->diffs[i].side == side) && p->memory &&
-            p->space == PG_PHYS && p->address == address)
-            return true;
-    }
-    return false;
-}
-
 /* The memory of a machine with relocation: all of it, the guest's part, the window of R, the cells that matter. */
-static void strip(const struct pg_spec *spec, const struct pg_witness *w, uint32_t side,
-                  struct buf *out)
+static void strip(const struct pg_spec *spec, const struct pg_insn *insn,
+                  const struct pg_witness *w, uint32_t side, struct buf *out)
 {
     const struct pg_side *s = &w->side[side];
-    struct stops stops;
+    struct stops stops,
+        own; /* of both sides, so that they are drawn alike; of this one, to be labelled */
     uint64_t from, to, last;
     if (spec->base < 0)
         return;
-    stops_of(spec, w, &stops);
+    stops_of(spec, insn, w, 3, &stops);
+    stops_of(spec, insn, w, 1u << side, &own);
     last = stops.at[stops.count - 1];
     window_of(spec, w, &s->before, &from, &to);
     buf_printf(out,
-               "<svg class=\"strip\" viewBox=\"0 0 %d 62\" role=\"img\" aria-label=\"memory\">",
+               "<svg class=\"strip\" viewBox=\"0 0 %d 66\" role=\"img\" aria-label=\"memory\">",
                STRIP_WIDTH);
     rectangle(&stops, "mem", 0, last, 18, 22, out);
     if (to > from)
         rectangle(&stops, "window", from, to, 18, 22, out);
     if (w->question == PG_Q_HOLE && w->guest_cells && side == 1)
         rectangle(&stops, "guest", w->guest_at, w->guest_at + w->guest_cells, 14, 30, out);
-    for (uint32_t c = 0; c < s->after.mem_count; c++) {
-        uint64_t a = s->after.mem[c].address;
-        if (s->after.mem[c].space == PG_PHYS)
-            rectangle(&stops, marked_cell(w, side, a) ? "cell marked" : "cell", a, a + 1, 22, 14,
-                      out);
-    }
-    for (uint32_t i = 0; i < stops.count; i++) {
+    uint32_t n = pg_report_rows(spec, insn, w, side, rows);
+    for (uint32_t c = 0; c < n; c++)
+        if (rows[c].memory && rows[c].space == PG_PHYS)
+            rectangle(&stops, rows[c].marked ? "cell marked" : "cell", rows[c].address,
+                      rows[c].address + 1, 22, 14, out);
+    for (uint32_t i = 0; i < own.count; i++) {
         char number[24];
-        pg_report_number(stops.at[i], number, sizeof number);
-        buf_printf(out, "<text x=\"%.1f\" y=\"%d\">%s</text>", stop_x(&stops, stops.at[i]),
-                   i & 1 ? 60 : 51, number);
+        pg_report_number(own.at[i], number, sizeof number);
+        buf_printf(out, "<text x=\"%.1f\" y=\"%d\">%s</text>", stop_x(&stops, own.at[i]),
+                   i & 1 ? 63 : 54, number);
     }
     if (to > from)
         buf_printf(out, "<text class=\"name\" x=\"%.1f\" y=\"11\">window</text>",
@@ -138,20 +136,20 @@ static void strip(const struct pg_spec *spec, const struct pg_witness *w, uint32
 
 /* ---- one side of a witness ---- */
 
-static void side(const struct pg_spec *spec, const struct pg_witness *w, uint32_t index,
-                 struct buf *out)
+static void side(const struct pg_spec *spec, const struct pg_insn *insn, const struct pg_witness *w,
+                 uint32_t index, struct buf *out)
 {
-    static _Thread_local struct pg_row rows[PG_ROWS_MAX];
     const struct pg_side *s = &w->side[index];
-    uint32_t n = pg_report_rows(spec, w, index, rows);
-    char outcome[64];
+    char outcome[64], label[64];
     pg_report_outcome(spec, s, outcome, sizeof outcome);
+    pg_report_side(w, index, label, sizeof label);
     buf_printf(out, "<div class=\"side\"><h4><span>");
-    pg_html_text(out, s->label);
+    pg_html_text(out, label);
     buf_printf(out, "</span><span class=\"outcome %s\">", s->outcome == PG_TRAP ? "trap" : "run");
     pg_html_text(out, outcome);
     buf_printf(out, "</span></h4>\n");
-    strip(spec, w, index, out);
+    strip(spec, insn, w, index, out);
+    uint32_t n = pg_report_rows(spec, insn, w, index, rows);
     buf_printf(out, "<table class=\"state\"><thead><tr><th></th><th></th><th "
                     "style=\"text-align:right\">before</th><th>"
                     "</th><th style=\"text-align:right\">after</th></tr></thead><tbody>\n");
@@ -203,7 +201,7 @@ static void figure(const struct pg_spec *spec, const struct pg_insn *insn,
     operands(insn, w, out);
     buf_printf(out, "</figcaption>\n<div class=\"sides\">\n");
     for (uint32_t i = 0; i < w->side_count; i++)
-        side(spec, w, i, out);
+        side(spec, insn, w, i, out);
     buf_printf(out, "</div></figure>\n");
 }
 

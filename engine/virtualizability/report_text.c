@@ -133,39 +133,91 @@ void pg_report_value(const struct pg_spec *spec, const struct pg_place *place,
         value_text(spec, pg_spec_cell_reg(spec, place->cell), state->cells[place->cell], out, cap);
 }
 
+void pg_report_side(const struct pg_witness *w, uint32_t side, char *out, size_t cap)
+{
+    bool alike = w->side_count == 2 && !strcmp(w->side[0].label, w->side[1].label);
+    snprintf(out, cap, alike ? side ? "%s, second state" : "%s, first state" : "%s",
+             w->side[side].label);
+}
+
+static bool in_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static bool mentions(const struct pg_insn *insn, const char *name)
+{
+    const char *text = insn->semantics_text ? insn->semantics_text : "";
+    size_t n = strlen(name);
+    for (const char *p = text; (p = strstr(p, name)); p++)
+        if ((p == text || !in_word(p[-1])) && !in_word(p[n]))
+            return true;
+    return false;
+}
+
+/* What the two states begin with that differs, if the instruction is about it. The mode always does, or never. */
+static void inputs(const struct pg_spec *spec, const struct pg_insn *insn,
+                   const struct pg_witness *w, struct buf *out)
+{
+    uint32_t n = 0;
+    for (uint32_t cell = 0; w->side_count == 2 && cell < spec->cell_count; cell++) {
+        const struct pg_reg *reg = pg_spec_cell_reg(spec, cell);
+        struct pg_place place = {.memory = false, .cell = cell};
+        char name[64], value[2][24], label[2][64];
+        if (w->side[0].before.cells[cell] == w->side[1].before.cells[cell] || !w->touched[cell] ||
+            reg->role == PG_ROLE_MODE || !mentions(insn, reg->name))
+            continue;
+        pg_report_place(spec, &place, name, sizeof name);
+        for (uint32_t i = 0; i < 2; i++) {
+            pg_report_value(spec, &place, &w->side[i].before, value[i], sizeof value[i]);
+            pg_report_side(w, i, label[i], sizeof label[i]);
+        }
+        buf_printf(out, "%s%s is %s (%s) and %s (%s)", n ? ", and " : "where ", name, value[0],
+                   label[0], value[1], label[1]);
+        if (++n == 4)
+            break;
+    }
+    if (n)
+        buf_printf(out, ", ");
+}
+
 static void difference(const struct pg_spec *spec, const struct pg_witness *w,
                        const struct pg_diff *d, struct buf *out)
 {
-    char name[2][64], before[24], after[2][24];
+    char name[2][64] = {"", ""}, before[24], after[2][24] = {"", ""}, label[2][64] = {"", ""};
     for (uint32_t i = 0; i < w->side_count; i++) {
         pg_report_place(spec, &d->place[i], name[i], sizeof name[i]);
         pg_report_value(spec, &d->place[i], &w->side[i].after, after[i], sizeof after[i]);
+        pg_report_side(w, i, label[i], sizeof label[i]);
     }
     if (d->side >= 0) {
         const struct pg_side *s = &w->side[d->side];
         pg_report_value(spec, &d->place[d->side], &s->before, before, sizeof before);
         buf_printf(out, "%s goes from %s to %s", name[d->side], before, after[d->side]);
         if (w->side_count > 1)
-            buf_printf(out, " (%s)", s->label);
+            buf_printf(out, " (%s)", label[d->side]);
     } else if (!strcmp(name[0], name[1])) {
-        buf_printf(out, "%s is %s afterwards (%s), and %s (%s)", name[0], after[0],
-                   w->side[0].label, after[1], w->side[1].label);
+        buf_printf(out, "%s is %s afterwards (%s), and %s (%s)", name[0], after[0], label[0],
+                   after[1], label[1]);
     } else {
-        buf_printf(out, "%s is %s afterwards (%s), and %s is %s (%s)", name[0], after[0],
-                   w->side[0].label, name[1], after[1], w->side[1].label);
+        buf_printf(out, "%s is %s afterwards (%s), and %s is %s (%s)", name[0], after[0], label[0],
+                   name[1], after[1], label[1]);
     }
 }
 
-void pg_report_difference(const struct pg_spec *spec, const struct pg_witness *w, struct buf *out)
+void pg_report_difference(const struct pg_spec *spec, const struct pg_insn *insn,
+                          const struct pg_witness *w, struct buf *out)
 {
-    char outcome[64];
+    char outcome[64], label[64];
+    inputs(spec, insn, w, out);
     for (uint32_t i = 0; i < w->diff_count; i++) {
         buf_printf(out, "%s", i ? "; " : "");
         difference(spec, w, &w->diffs[i], out);
     }
     for (uint32_t i = 0; !w->diff_count && i < w->side_count; i++) {
         pg_report_outcome(spec, &w->side[i], outcome, sizeof outcome);
-        buf_printf(out, "%s%s (%s)", i ? ", and " : "", outcome, w->side[i].label);
+        pg_report_side(w, i, label, sizeof label);
+        buf_printf(out, "%s%s (%s)", i ? ", and " : "", outcome, label);
     }
 }
 
@@ -212,7 +264,8 @@ static void memory_row(const struct pg_spec *spec, const struct pg_witness *w, u
     uint64_t after = pg_mem_get(&s->after, m->space, m->address, &there);
     struct pg_place place = {.memory = true, .space = m->space, .address = m->address};
     char address[24];
-    *row = (struct pg_row){.changed = before != after};
+    *row = (struct pg_row){
+        .changed = before != after, .memory = true, .space = m->space, .address = m->address};
     pg_report_place(spec, &place, row->name, sizeof row->name);
     if (relocated) {
         uint64_t l = s->before.cells[spec->regs[spec->base].first_cell];
@@ -228,19 +281,31 @@ static void memory_row(const struct pg_spec *spec, const struct pg_witness *w, u
     row->marked = is_marked(w, side, place);
 }
 
-uint32_t pg_report_rows(const struct pg_spec *spec, const struct pg_witness *w, uint32_t side,
-                        struct pg_row *rows)
+/* Memory that was looked at on the way to the witness and does not matter in it. What is not shown is 0, or out of reach. */
+static bool is_noise(const struct pg_spec *spec, const struct pg_insn *insn,
+                     const struct pg_row *row)
+{
+    bool out_of_reach =
+        spec->base >= 0 && row->space == PG_PHYS && !insn->uses_phys && !row->note[0];
+    return !row->changed && !row->marked && (out_of_reach || !strcmp(row->before, "0"));
+}
+
+uint32_t pg_report_rows(const struct pg_spec *spec, const struct pg_insn *insn,
+                        const struct pg_witness *w, uint32_t side, struct pg_row *rows)
 {
     const struct pg_side *s = &w->side[side];
     uint32_t n = 0;
     for (uint32_t cell = 0; cell < spec->cell_count; cell++) {
+        const struct pg_reg *reg = pg_spec_cell_reg(spec, cell);
         struct pg_place place = {.memory = false, .cell = cell};
-        if (w->touched[cell] || is_core(spec, pg_spec_cell_reg(spec, cell)) ||
+        if ((w->touched[cell] && mentions(insn, reg->name)) || is_core(spec, reg) ||
             is_marked(w, side, place))
             register_row(spec, w, side, cell, &rows[n++]);
     }
-    for (uint32_t i = 0; i < s->before.mem_count; i++)
-        memory_row(spec, w, side, &s->before.mem[i], &rows[n++]);
+    for (uint32_t i = 0; i < s->before.mem_count; i++) {
+        memory_row(spec, w, side, &s->before.mem[i], &rows[n]);
+        n += !is_noise(spec, insn, &rows[n]);
+    }
     for (uint32_t i = 0; i < s->after.mem_count; i++) {
         bool there;
         const struct pg_mem_cell *m = &s->after.mem[i];
@@ -311,10 +376,11 @@ void pg_report_witness(const struct pg_spec *spec, const struct pg_insn *insn,
     text_operands(insn, w, indent, out);
     text_map(w, indent, out);
     for (uint32_t side = 0; side < w->side_count; side++) {
-        char outcome[64];
+        char outcome[64], label[64];
         pg_report_outcome(spec, &w->side[side], outcome, sizeof outcome);
-        buf_printf(out, "%*s%s: %s\n", (int)indent, "", w->side[side].label, outcome);
-        uint32_t n = pg_report_rows(spec, w, side, rows);
+        pg_report_side(w, side, label, sizeof label);
+        buf_printf(out, "%*s%s: %s\n", (int)indent, "", label, outcome);
+        uint32_t n = pg_report_rows(spec, insn, w, side, rows);
         for (uint32_t i = 0; i < n; i++) {
             const struct pg_row *r = &rows[i];
             char name[100];

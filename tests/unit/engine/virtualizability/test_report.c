@@ -321,7 +321,7 @@ static void an_explanation_names_values_and_what_follows(void **state)
     pg_explain(&analysis, &results[0], &out);
     buf_put_u8(&out, 0);
     const char *text = (const char *)out.data;
-    assert_has(text, "RDM (toy, dir/toy.yaml:19): critical, 3B\n");
+    assert_has(text, "RDM (toy, dir/toy.yaml:19): critical, tag 3B\n");
     assert_has(text, "    mem[n] = M == s ? 1 : 0;\n");
     assert_has(text, "theorem 1 fails");
     assert_has(text, "theorem 3 fails");
