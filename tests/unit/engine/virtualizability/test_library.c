@@ -230,6 +230,65 @@ static void the_manual_s_example_does_what_the_manual_says(void **state)
     pg_spec_free(spec);
 }
 
+/* The same file with one word changed: what the VMM configures, and what it lets the hardware keep, decides. */
+static bool critical_after_change(const char *file, const char *from, const char *to,
+                                  const char *insn)
+{
+    static char text[1 << 18], changed[1 << 18];
+    char path[512];
+    struct pg_spec *spec;
+    struct pg_analysis *a;
+    struct err err;
+    struct pg_options options = {.only = insn};
+    snprintf(path, sizeof path, LIBRARY "%s.yaml", file);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    const char *at = strstr(text, from);
+    assert_non_null(at);
+    snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    if (pg_spec_parse(path, changed, strlen(changed), &spec, &err) != OK ||
+        pg_analyse(spec, &options, &a, &err) != OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(a->result_count, 1);
+    bool critical = pg_is(&a->results[0], PG_WORD_CRITICAL);
+    pg_analysis_free(a);
+    pg_spec_free(spec);
+    return critical;
+}
+
+static void what_the_vmm_configures_decides(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *from, *to, *insn;
+        bool before;
+    } changes[] = {
+        {"ia32", "UMIP == 0", "UMIP == 1", "SGDT", true},
+        {"ia32", "TSD == 1", "TSD == 0", "RDTSC", false},
+        {"ia32", "IOPL == 0", "IOPL == 3", "CLI", false},
+        {"rv-s", "SCNT == 0", "SCNT == 7", "csrrs time", false},
+        {"rv-s", "vmm: identity, tag: psw", "tag: psw", "fadd.d", false},
+        {"rv-h", "VTVM == 1", "VTVM == 0", "csrrw satp", false},
+        {"rv-h", ", vmm: in VSST", "", "csrrs sstatus", false},
+        {"sparcv9", "NPT == 1", "NPT == 0", "RDTICK", false},
+        {"vax", "PTEM: {bits: 1, role: resource", "PTEM: {bits: 1, role: resource, vmm: identity",
+         "MOVL to memory", true},
+        {"armv7", "PMUSEREN == 0", "PMUSEREN == 1", "MRC p15 PMCCNTR", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        bool before = critical_after_change(changes[i].file, changes[i].from, changes[i].from,
+                                            changes[i].insn);
+        bool after =
+            critical_after_change(changes[i].file, changes[i].from, changes[i].to, changes[i].insn);
+        if (before != changes[i].before || after == before)
+            print_error("%s, %s: %d, then %d\n", changes[i].file, changes[i].insn, before, after);
+        assert_int_equal(before, changes[i].before);
+        assert_int_not_equal(before, after);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +296,7 @@ int main(void)
         cmocka_unit_test(every_file_gets_what_it_expects),
         cmocka_unit_test(the_verdicts_are_the_published_ones),
         cmocka_unit_test(the_critical_lists_are_the_published_ones),
+        cmocka_unit_test(what_the_vmm_configures_decides),
         cmocka_unit_test(hardly_anything_is_left_undecided),
         cmocka_unit_test(the_manual_s_example_does_what_the_manual_says),
     };
