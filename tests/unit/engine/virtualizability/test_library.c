@@ -16,7 +16,7 @@
 
 struct checked {
     char *name; /* without .yaml */
-    struct pg_spec *spec;
+    struct pg_spec *spec = NULL;
     struct pg_analysis *analysis;
 };
 static struct checked files[FILES_MAX];
@@ -207,8 +207,8 @@ static void the_manual_s_example_does_what_the_manual_says(void **state)
 {
     (void)state;
     static char text[65536];
-    struct pg_spec *spec;
-    struct pg_analysis *a;
+    struct pg_spec *spec = NULL;
+    struct pg_analysis *a = NULL;
     struct err err;
     struct pg_options options = {0};
     FILE *f = fopen(LIBRARY "README.md", "r");
@@ -236,8 +236,8 @@ static bool critical_after_change(const char *file, const char *from, const char
 {
     static char text[1 << 18], changed[1 << 18];
     char path[512];
-    struct pg_spec *spec;
-    struct pg_analysis *a;
+    struct pg_spec *spec = NULL;
+    struct pg_analysis *a = NULL;
     struct err err;
     struct pg_options options = {.only = insn};
     snprintf(path, sizeof path, LIBRARY "%s.yaml", file);
