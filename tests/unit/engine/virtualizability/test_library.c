@@ -16,7 +16,7 @@
 
 struct checked {
     char *name; /* without .yaml */
-    struct pg_spec *spec = NULL;
+    struct pg_spec *spec;
     struct pg_analysis *analysis;
 };
 static struct checked files[FILES_MAX];
