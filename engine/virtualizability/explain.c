@@ -77,7 +77,9 @@ static void decided(const struct pg_finding *f, struct buf *out)
         buf_printf(out, "every value it depends on was tried: %" PRIu64 " states", f->runs);
         break;
     case PG_WITNESS:
-        buf_printf(out, "shown by two states that were run");
+        buf_printf(out, f->witness && f->witness->side_count == 1
+                            ? "shown by a state that was run"
+                            : "shown by two states that were run");
         break;
     case PG_BOUNDED:
         buf_printf(out, "only for inputs of %u bits: all %" PRIu64 " states were tried", f->width,
@@ -134,49 +136,93 @@ static void privileged(const struct pg_analysis *a, const struct pg_result *r, s
 
 static const struct {
     enum pg_word word;
-    const char *yes, *no;
+    const char *yes, *on;
 } senses[] = {
     {PG_WORD_CONTROL,
-     "It is control-sensitive: without a trap it changes the mode, the relocation or a "
-     "resource of the machine. ",
-     "It changes neither the mode, nor the relocation, nor a resource"},
-    {PG_WORD_MODE, "It is mode-sensitive: what it does depends on the mode, and it does not trap. ",
-     "What it does is the same in every mode in which it does not trap"},
+     "It is control-sensitive: without a trap it changes the mode, the relocation or a resource of "
+     "the "
+     "machine.",
+     NULL},
+    {PG_WORD_MODE, "It is mode-sensitive: what it does depends on the mode, and it does not trap.",
+     "on the mode"},
     {PG_WORD_LOCATION,
-     "It is location-sensitive: what it does depends on where in memory the program is. ",
-     "What it does is the same wherever in memory the program is"},
+     "It is location-sensitive: what it does depends on where in memory the program is.",
+     "on where in memory the program is"},
     {PG_WORD_RESOURCE,
-     "It is resource-sensitive: what it does depends on a register that belongs to the "
-     "machine and not to the program. ",
-     "What it does depends on no register that belongs to the machine"},
+     "It is resource-sensitive: what it does depends on a register that belongs to the machine and "
+     "not to "
+     "the program.",
+     "on a register that belongs to the machine"},
 };
+
+static void is_sensitive(const struct pg_analysis *a, const struct pg_result *r, size_t i,
+                         struct buf *out)
+{
+    const struct pg_finding *f = &r->word[senses[i].word];
+    struct buf text = {0};
+    if (f->answer == PG_UNDECIDED) {
+        buf_printf(&text, "Whether it is %s-sensitive is undecided", pg_word_text(senses[i].word));
+    } else {
+        buf_printf(&text, "%s", senses[i].yes);
+        if (f->witness) {
+            buf_printf(&text, " For example, ");
+            pg_report_difference(a->spec, r->insn, f->witness, &text);
+        }
+    }
+    buf_printf(&text, " (");
+    decided(f, &text);
+    buf_printf(&text, ").");
+    wrap(out, "- ", &text);
+    buf_fini(&text);
+}
+
+/* One sentence for all that it does not depend on and that was decided in one way. */
+static void depends_not(const struct pg_result *r, enum pg_method method, struct buf *out)
+{
+    struct buf text = {0};
+    const struct pg_finding *last = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(senses); i++) {
+        const struct pg_finding *f = &r->word[senses[i].word];
+        if (!senses[i].on || f->answer != PG_NO || f->method != method)
+            continue;
+        if (!last)
+            buf_printf(
+                &text,
+                pg_is(r, PG_WORD_CONTROL)
+                    ? "Where it leaves all that as it was, what it computes does not depend %s"
+                    : "What it computes does not depend %s",
+                senses[i].on);
+        else
+            buf_printf(&text, ", nor %s", senses[i].on);
+        last = f;
+    }
+    if (last) {
+        buf_printf(&text, " (");
+        decided(last, &text);
+        buf_printf(&text, ").");
+        wrap(out, "- ", &text);
+    }
+    buf_fini(&text);
+}
 
 static void sensitive(const struct pg_analysis *a, const struct pg_result *r, struct buf *out)
 {
+    const struct pg_finding *control = &r->word[PG_WORD_CONTROL];
     if (pg_is(r, PG_WORD_TRAPPING))
         return;
-    for (size_t i = 0; i < ARRAY_LEN(senses); i++) {
-        const struct pg_finding *f = &r->word[senses[i].word];
+    if (control->answer == PG_NO) {
         struct buf text = {0};
-        if (f->method == PG_NONE && f->answer != PG_YES)
-            continue;
-        if (f->answer == PG_UNDECIDED)
-            buf_printf(&text, "Whether it is %s-sensitive is undecided (",
-                       pg_word_text(senses[i].word));
-        else
-            buf_printf(&text, "%s", f->answer == PG_YES ? senses[i].yes : senses[i].no);
-        if (f->answer == PG_YES && f->witness) {
-            buf_printf(&text, "For example, ");
-            pg_report_difference(a->spec, r->insn, f->witness, &text);
-        }
-        buf_printf(&text, f->answer == PG_YES  ? f->witness ? " (" : "("
-                          : f->answer == PG_NO ? " ("
-                                               : "");
-        decided(f, &text);
+        buf_printf(&text, "It changes neither the mode, nor the relocation, nor a resource (");
+        decided(control, &text);
         buf_printf(&text, ").");
         wrap(out, "- ", &text);
         buf_fini(&text);
     }
+    for (size_t i = 0; i < ARRAY_LEN(senses); i++)
+        if (r->word[senses[i].word].answer != PG_NO)
+            is_sensitive(a, r, i, out);
+    for (unsigned method = PG_NONE + 1; method < PG_METHOD_COUNT; method++)
+        depends_not(r, method, out);
 }
 
 /* ---- the direct condition ---- */

@@ -191,11 +191,15 @@ static void difference(const struct pg_spec *spec, const struct pg_witness *w,
         pg_report_side(w, i, label[i], sizeof label[i]);
     }
     if (d->side >= 0) {
-        const struct pg_side *s = &w->side[d->side];
-        pg_report_value(spec, &d->place[d->side], &s->before, before, sizeof before);
+        uint32_t other = (uint32_t)d->side ^ 1;
+        pg_report_value(spec, &d->place[d->side], &w->side[d->side].before, before, sizeof before);
         buf_printf(out, "%s goes from %s to %s", name[d->side], before, after[d->side]);
-        if (w->side_count > 1)
-            buf_printf(out, " (%s)", label[d->side]);
+        if (w->side_count == 1)
+            return;
+        buf_printf(out, " (%s)", label[d->side]);
+        pg_report_value(spec, &d->place[other], &w->side[other].before, before, sizeof before);
+        if (!strcmp(before, after[other]))
+            buf_printf(out, " and stays %s (%s)", before, label[other]);
     } else if (!strcmp(name[0], name[1])) {
         buf_printf(out, "%s is %s afterwards (%s), and %s (%s)", name[0], after[0], label[0],
                    after[1], label[1]);
