@@ -27,6 +27,7 @@ res_t pg_decider_init(struct pg_decider *d, struct err *err)
     pg_search_init(d->search, d->spec, d->options->seed);
     if (d->options->timeout_ns)
         d->deadline_ns = os_now_ns() + d->options->timeout_ns;
+    d->search->deadline_ns = d->deadline_ns;
     return OK;
 }
 
@@ -45,8 +46,7 @@ static bool late(struct pg_decider *d)
     return d->timed_out;
 }
 
-/* Drops the cases and differences that cannot be. True: none is left, and *how says how. */
-static bool prune(struct pg_decider *d, struct pg_claim *c, enum pg_method *how)
+bool pg_decide_prune(struct pg_decider *d, struct pg_claim *c, enum pg_method *how)
 {
     *how = PG_PROVED;
     for (struct pg_case **at = &c->cases; *at;) {
@@ -161,7 +161,7 @@ static struct pg_finding decide(struct pg_decider *d, struct pg_claim *c)
     if (d->options->emit_all)
         emit(d, c);
     enum pg_method how;
-    if (!c->overflow && prune(d, c, &how)) {
+    if (!c->overflow && pg_decide_prune(d, c, &how)) {
         f.method = how;
         return f;
     }

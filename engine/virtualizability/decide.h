@@ -29,6 +29,8 @@ struct pg_decider {
 };
 res_t pg_decider_init(struct pg_decider *d, struct err *err);
 void pg_decider_fini(struct pg_decider *d);
+/* Drops the cases and differences of a built claim that cannot be. True: none is left, and *how says how. */
+bool pg_decide_prune(struct pg_decider *d, struct pg_claim *c, enum pg_method *how);
 struct pg_finding pg_decide(struct pg_decider *d, const struct pg_ask *ask);
 
 #endif

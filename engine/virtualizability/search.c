@@ -286,6 +286,8 @@ enum pg_exhausted pg_search_all(struct pg_search *s, const struct pg_ask *ask, u
         s->depth = s->at; /* what a shorter run did not ask for is forgotten */
         while (s->depth && ++s->choice[s->depth - 1].value == s->choice[s->depth - 1].count)
             s->depth--;
+        if (i % 256 == 255 && s->deadline_ns && os_now_ns() > s->deadline_ns)
+            return PG_GAVE_UP;
         if (s->depth == 0) {
             *complete = !s->narrowed;
             return PG_ALL_TRIED;

@@ -45,6 +45,7 @@ struct pg_search {
     unsigned width;
     bool narrowed, too_deep;
     uint64_t runs;
+    uint64_t deadline_ns; /* 0: none */
 };
 void pg_search_init(struct pg_search *s, const struct pg_spec *spec, uint64_t seed);
 /* Before questions about another instruction. */
@@ -54,7 +55,7 @@ bool pg_search_random(struct pg_search *s, const struct pg_ask *ask, const struc
                       uint64_t tries);
 
 enum pg_exhausted { PG_FOUND, PG_ALL_TRIED, PG_GAVE_UP };
-/* *complete: no input was cut short, so all tried is a proof. */
+/* *complete: no input was cut short, so all tried is a proof. Gives up at the deadline too. */
 enum pg_exhausted pg_search_all(struct pg_search *s, const struct pg_ask *ask, unsigned width,
                                 uint64_t tries, bool *complete);
 

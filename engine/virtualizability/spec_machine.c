@@ -363,8 +363,8 @@ static res_code_t load_memory(struct pg_load *l, const struct pg_node *n)
     const struct pg_node *c = pg_yaml_get(n, "cells");
     if (!c)
         return pg_yaml_fail(&l->y, n, l->err, "{cells: N} was expected");
-    return pg_yaml_number(&l->y, c, 2, pg_mask(MIN(l->spec->word_bits, 63u)),
-                          &l->spec->memory_cells, l->err);
+    uint64_t most = (uint64_t)1 << MIN(l->spec->word_bits, 63u);
+    return pg_yaml_number(&l->y, c, 2, most, &l->spec->memory_cells, l->err);
 }
 
 res_t pg_load_machine(struct pg_load *l, const struct pg_node *m)

@@ -63,8 +63,38 @@ static void simplify_memory(struct pg_pair *p, unsigned copy, uint32_t i)
     }
 }
 
+/* A smaller guest at a lower place, if the memory's contents do not matter. */
+static void simplify_placement(struct pg_pair *p)
+{
+    static const uint8_t tries[][3] = {/* l, b, k */ {0, 1, 1},
+                                       {0, 2, 2},
+                                       {0, 4, 4},
+                                       {0, 8, 8},
+                                       {2, 2, 2},
+                                       {2, 4, 8},
+                                       {0, 16, 16},
+                                       {4, 16, 16}};
+    const struct pg_spec *s = p->ask.spec;
+    const struct pg_pair old = *p;
+    uint32_t l = s->regs[s->base].first_cell, b = s->regs[s->bound].first_cell;
+    for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
+        p->w = (uint64_t)tries[i][0] + tries[i][1];
+        p->k = tries[i][2];
+        for (unsigned c = 0; c < 2; c++) {
+            p->before[c].mem_count = 0;
+            p->before[c].cells[l] = tries[i][0] + (c ? p->k : 0);
+            p->before[c].cells[b] = tries[i][1];
+        }
+        if (still(p))
+            return;
+        *p = old;
+    }
+}
+
 static void simplify(struct pg_pair *p, const uint8_t *touched)
 {
+    if (p->ask.question == PG_Q_HOLE && p->ask.spec->base >= 0)
+        simplify_placement(p);
     for (int round = 0; round < 2; round++) {
         for (unsigned c = 0; c < pg_ask_sides(&p->ask); c++) {
             for (uint32_t i = 0; i < p->ask.spec->cell_count; i++)
