@@ -44,10 +44,12 @@ static uint32_t symbol(const struct pg_program *p, const char *name)
 }
 
 static res_code_t assemble(enum pg_monitor_kind kind, enum pg_variant variant, uint32_t q,
-                           struct pg_program *out, struct err *err)
+                           uint32_t w, struct pg_program *out, struct err *err)
 {
-    const struct pg_define defines[] = {
-        {"Q", q}, {"RETU", variant == PG_VARIANT_RETU}, {"LRA", variant == PG_VARIANT_LRA}};
+    const struct pg_define defines[] = {{"Q", q},
+                                        {"W", w},
+                                        {"RETU", variant == PG_VARIANT_RETU},
+                                        {"LRA", variant == PG_VARIANT_LRA}};
     size_t len;
     const char *source = pg_monitor_source(kind, &len);
     return pg_asm(kinds[kind].file, source, len, defines, ARRAY_LEN(defines), out, err);
@@ -57,19 +59,22 @@ res_t pg_monitor_init(struct pg_monitor *v, enum pg_monitor_kind kind, enum pg_v
                       uint32_t w, struct err *err)
 {
     struct pg_program image;
-    if (assemble(kind, variant, PG_FORMAL_CELLS_MAX, &image, err)) /* how large is it? */
+    if (assemble(kind, variant, PG_FORMAL_CELLS_MAX, w, &image, err)) /* how large is it? */
         return FAIL;
     uint32_t k = symbol(&image, "k");
     pg_program_fini(&image);
-    if (w > PG_FORMAL_CELLS_MAX - k)
-        return err_set(err, ERR_LIMIT,
-                       "a %s monitor and a guest of %u cells need %u: a machine has at most %u",
-                       kinds[kind].name, w, w + k, PG_FORMAL_CELLS_MAX);
-    if (assemble(kind, variant, w + k, &image, err))
+    if (w > PG_FORMAL_CELLS_MAX - k - PG_MONITOR_SPARE)
+        return err_set(
+            err, ERR_LIMIT,
+            "a %s monitor and a guest of %u cells need %u more: a machine has at most %u",
+            kinds[kind].name, w, k + PG_MONITOR_SPARE, PG_FORMAL_CELLS_MAX);
+    uint32_t q = w + k + PG_MONITOR_SPARE;
+    if (assemble(kind, variant, q, w, &image, err))
         return FAIL;
     *v = (struct pg_monitor){.kind = kind,
                              .image = image,
                              .k = k,
+                             .w = w,
                              .vm = symbol(&image, "vm"),
                              .vp = symbol(&image, "vp"),
                              .vl = symbol(&image, "vl"),
@@ -87,11 +92,12 @@ void pg_monitor_fini(struct pg_monitor *v)
 void pg_monitor_map(const struct pg_monitor *v, const struct pg_formal *guest,
                     struct pg_formal *host)
 {
-    uint32_t w = guest->q, q = v->image.q, k = v->k;
+    uint32_t w = v->w, q = v->image.q, k = v->k;
     struct pg_psw g = guest->psw;
-    ASSERT(host->q == q && w + k == q && guest->variant == host->variant);
+    ASSERT(host->q == q && guest->q == w && guest->variant == host->variant);
     memcpy(host->cells, v->image.cells, k * sizeof *host->cells);
     memcpy(host->cells + k, guest->cells, w * sizeof *host->cells);
+    memset(host->cells + k + w, 0, PG_MONITOR_SPARE * sizeof *host->cells);
     host->cells[v->vm] = g.m;
     host->cells[v->vp] = g.p;
     host->cells[v->vl] = g.l;
@@ -110,7 +116,7 @@ void pg_monitor_map(const struct pg_monitor *v, const struct pg_formal *guest,
 void pg_monitor_unmap(const struct pg_monitor *v, const struct pg_formal *host,
                       struct pg_formal *guest)
 {
-    ASSERT(host->halted && guest->q + v->k == host->q);
+    ASSERT(host->halted && guest->q == v->w && host->q == v->image.q);
     memcpy(guest->cells, host->cells + v->k, guest->q * sizeof *guest->cells);
     guest->psw = (struct pg_psw){(uint32_t)host->cells[v->vm], (uint32_t)host->cells[v->vp],
                                  (uint32_t)host->cells[v->vl], (uint32_t)host->cells[v->vb]};

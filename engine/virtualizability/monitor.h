@@ -4,9 +4,10 @@
  * Looks into: base.  Used by: diverge here, vmctl, the tests.
  *
  * The monitors are programs of the machine itself, etc/isa/pg/vmm.pg and hybrid.pg, built into the library and assembled for
- * the size of each level. A monitor occupies the first k cells of its machine; its guest has the rest, w = q - k.
+ * the size of each level. A monitor occupies the first k cells of its machine, its guest the next w; some cells are left over behind
+ * it, which are nobody's, so that a guest that reached behind its window would be found out.
  *
- * f, the map from a machine of w cells to one of w+k:
+ * f, the map from a machine of w cells to one of k + w + PG_MONITOR_SPARE:
  *     E'[0..k) the monitor, with the guest's PSW in its cells vm, vp, vl, vb;  E'[i+k] = E[i];
  *     M' = u, P' = P, R' = (l+k, min(b, w-l)), or (k, 0) if l >= w;
  *     under the hybrid monitor, with M = s: M' = s, P' the interpreter, R' = (0, q')
@@ -23,6 +24,8 @@
 
 #include "engine/virtualizability/asm.h"
 
+#define PG_MONITOR_SPARE 8u
+
 enum pg_monitor_kind { PG_MONITOR_BUILTIN, PG_MONITOR_HYBRID, PG_MONITOR_KIND_COUNT };
 /* "builtin", "hybrid". */
 const char *pg_monitor_name(enum pg_monitor_kind kind);
@@ -33,11 +36,11 @@ const char *pg_monitor_source(enum pg_monitor_kind kind, size_t *len);
 struct pg_monitor {
     enum pg_monitor_kind kind;
     struct pg_program image; /* image.q is the size of the machine it runs on */
-    uint32_t k;
+    uint32_t k, w;
     uint32_t vm, vp, vl, vb; /* its cells */
     uint32_t interpret;      /* where the hybrid one interprets */
 };
-/* A monitor for guests of w cells. Fails: ERR_LIMIT if w + k is more than a machine can have, ERR_NO_MEMORY. */
+/* A monitor for guests of w cells. Fails: ERR_LIMIT if that is more than a machine can have, ERR_NO_MEMORY. */
 res_t pg_monitor_init(struct pg_monitor *v, enum pg_monitor_kind kind, enum pg_variant variant,
                       uint32_t w, struct err *err);
 void pg_monitor_fini(struct pg_monitor *v);

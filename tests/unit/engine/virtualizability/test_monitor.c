@@ -191,6 +191,8 @@ static void a_guest_never_writes_outside_its_window(void **state)
         for (uint32_t c = 1; c < v.k; c++) /* its code and its constants are as they were */
             if ((c < v.vm || c >= symbol(&v.image, "c1")) && host.cells[c] != v.image.cells[c])
                 fail_msg("cell %u of the monitor was changed", c);
+        for (uint32_t c = v.k + v.w; c < host.q; c++) /* and what is behind the window */
+            assert_int_equal(host.cells[c], 0);
     }
     pg_formal_fini(&host);
     pg_formal_fini(&guest);
