@@ -2,6 +2,7 @@
 #include "engine/virtualizability/claim.h"
 
 #include "engine/base/base.h"
+#include "engine/base/os.h"
 
 #include <string.h>
 
@@ -367,6 +368,8 @@ void pg_claim_build(struct pg_claim *c)
         return;
     assumptions(c, &x[0], &assumed);
     for (uint32_t i = 0; i < x[0].path_count && !c->overflow; i++) {
+        if (c->deadline_ns && os_now_ns() > c->deadline_ns)
+            c->overflow = true;
         if (sides == 1)
             case_of_one(c, &assumed, x[0].paths[i]);
         for (uint32_t j = 0; sides == 2 && j < x[1].path_count; j++)

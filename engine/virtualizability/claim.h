@@ -24,14 +24,15 @@ struct pg_case {
 struct pg_claim {
     struct pg_ask ask;
     struct pg_terms *z;
-    struct arena *arena; /* for paths and cases */
+    struct arena *arena;  /* for paths and cases */
+    uint64_t deadline_ns; /* 0: none; then it overflows */
     struct pg_case *cases;
     bool one_memory; /* mem[] is written as phys[] */
-    bool overflow; /* too many paths or terms: nothing is known */
+    bool overflow;   /* too many paths or terms: nothing is known */
     struct pg_sym init[2];
     term_t operands[PG_OPERANDS_MAX];
 };
-/* ask, z and arena are the caller's to set. */
+/* ask, z, arena and deadline_ns are the caller's to set. */
 void pg_claim_build(struct pg_claim *c);
 
 #endif

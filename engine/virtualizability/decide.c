@@ -27,7 +27,7 @@ res_t pg_decider_init(struct pg_decider *d, struct err *err)
     pg_search_init(d->search, d->spec, d->options->seed);
     if (d->options->timeout_ns)
         d->deadline_ns = os_now_ns() + d->options->timeout_ns;
-    d->search->deadline_ns = d->deadline_ns;
+    d->search->deadline_ns = d->refuter.deadline_ns = d->deadline_ns;
     return OK;
 }
 
@@ -184,7 +184,8 @@ static struct pg_finding decide(struct pg_decider *d, struct pg_claim *c)
 
 struct pg_finding pg_decide(struct pg_decider *d, const struct pg_ask *ask)
 {
-    struct pg_claim c = {.ask = *ask, .z = &d->z, .arena = &d->scratch};
+    struct pg_claim c = {
+        .ask = *ask, .z = &d->z, .arena = &d->scratch, .deadline_ns = d->deadline_ns};
     struct pg_finding f = {.answer = PG_UNDECIDED, .method = PG_OPEN};
     arena_reset(&d->scratch);
     pg_terms_reset(&d->z);

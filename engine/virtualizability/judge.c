@@ -244,12 +244,11 @@ static void decide_recursive(struct pg_analysis *a)
 static void list_omissions(struct pg_analysis *a)
 {
     static const char *const always[] = {
-        "no input, output or interrupts while an instruction runs, unless a register stands for "
-        "them",
-        "no time: how long anything takes, and how often a clock ticks meanwhile",
+        "no input, output or interrupts, unless a register stands for them",
+        "no time: how long anything takes, how often a clock ticks meanwhile",
         "no caches, no speculation, no side channels",
         "no undefined behaviour but what is written as `choice`",
-        "nothing that the file does not say: a resource that is left out makes \"innocuous\" empty",
+        "nothing the file leaves out: without a resource its readers look innocuous",
     };
     const struct pg_spec *s = a->spec;
     uint32_t n = 0;

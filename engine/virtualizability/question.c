@@ -95,6 +95,10 @@ bool pg_configured(const struct pg_ask *a, unsigned copy)
 const struct pg_expr *pg_const_cell(const struct pg_ask *a, unsigned copy, uint32_t cell)
 {
     const struct pg_reg *r = pg_spec_cell_reg(a->spec, cell);
-    bool real = a->question == PG_Q_HOLE && copy == 1;
-    return real && r->vmm == PG_VMM_CONST ? r->vmm_const : NULL;
+    if (r->vmm != PG_VMM_CONST)
+        return NULL;
+    bool fixed = pg_configured(a, copy);
+    if (!fixed && pg_partner(a, copy, cell) >= 0)
+        fixed = pg_configured(a, 1 - copy);
+    return fixed ? r->vmm_const : NULL;
 }

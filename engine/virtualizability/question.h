@@ -7,7 +7,7 @@
  * Rules, the same for proofs and for witnesses:
  *  (1) What the guest sees of its own: general, pc, identity registers; a register kept `in` another one is the former on the
  *      bare machine and the latter in a mode that only the hardware has. pg_guest_cell() names it.
- *  (2) vmm_config constrains the real machine of a hole, and every state in a user mode or a mode guests really run in.
+ *  (2) vmm_config, and likewise `vmm: const`, constrains the real machine of a hole, and every state in a user mode or a mode guests really run in.
  *  (3) In a hole, the mode counts as the guest's own too if the VM map gives each virtual mode a real mode of its own.
  *  (4) invariant constrains every state.
  */
@@ -33,7 +33,7 @@ int pg_guest_cell(const struct pg_ask *a, unsigned copy, uint32_t cell);
 int pg_partner(const struct pg_ask *a, unsigned copy, uint32_t cell);
 /* vmm_config holds on this copy. */
 bool pg_configured(const struct pg_ask *a, unsigned copy);
-/* The hole's real side: the value is given by `vmm: const`. */
+/* `vmm: const` gives the value: on a copy that is configured, and where the other copy has the same register. */
 const struct pg_expr *pg_const_cell(const struct pg_ask *a, unsigned copy, uint32_t cell);
 bool pg_is_resource(const struct pg_reg *r);
 bool pg_trap_excluded(const struct pg_spec *s, uint32_t kind);

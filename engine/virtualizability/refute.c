@@ -2,6 +2,7 @@
 #include "engine/virtualizability/refute.h"
 
 #include "engine/base/base.h"
+#include "engine/base/os.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,10 @@ static int spread(struct pg_refuter *r, uint32_t i)
     term_t old[PG_CONJ_MAX], self = r->conj[i];
     uint32_t n = rules_of(r, self, rules), count = r->count;
     bool changed = false;
+    if (r->deadline_ns && os_now_ns() > r->deadline_ns)
+        r->late = true;
+    if (r->late)
+        return 1;
     r->now++;
     memcpy(old, r->conj, count * sizeof *old);
     term_t fresh[PG_CONJ_MAX];
@@ -371,7 +376,7 @@ static enum pg_refuted settle(struct pg_refuter *r, unsigned depth)
     struct search s = {.r = r, .list = r->memo};
     if (fold(r))
         return r->z->full ? PG_NOT_REFUTED : PG_BY_FOLDING;
-    if (r->z->full || r->count == 0)
+    if (r->z->full || r->late || r->count == 0)
         return PG_NOT_REFUTED;
     r->now++; /* memo is used as the list */
     if (!plan(&s)) {

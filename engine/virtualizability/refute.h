@@ -25,6 +25,8 @@ struct pg_refuter {
     uint32_t cap, now;
     term_t conj[PG_CONJ_MAX];
     uint32_t count;
+    uint64_t deadline_ns; /* 0: none; then nothing more is refuted */
+    bool late;
     uint32_t budget; /* case distinctions left */
     uint64_t runs;   /* assignments tried */
 };

@@ -4,7 +4,7 @@
  * Looks into: claim, pair.  Used by: decide.
  * Touches:    a child process `z3 -smt2 -in`, through two pipes, killed when its time is over; files in emit_smt.
  *
- * Fails: ERR_NOT_FOUND: there is no z3; ERR_OS.
+ * Fails: ERR_UNAVAILABLE: there is no z3; ERR_OS.
  */
 #ifndef VIRTUALIZABILITY_SMT_H
 #define VIRTUALIZABILITY_SMT_H

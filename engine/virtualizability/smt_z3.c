@@ -37,7 +37,7 @@ static res_code_t start(int *fd, pid_t *pid, struct err *err)
     close(ends[1]);
     if (failed) {
         close(ends[0]);
-        return err_set(err, failed == ENOENT ? ERR_NOT_FOUND : ERR_OS,
+        return err_set(err, failed == ENOENT ? ERR_UNAVAILABLE : ERR_OS,
                        "z3 cannot be started: %s; install it, or go without --solver",
                        strerror(failed));
     }

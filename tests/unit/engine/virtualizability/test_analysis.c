@@ -158,6 +158,20 @@ static void conditional_privilege_depends_on_what_the_monitor_configures(void **
     verdicts_are(PG_HOLDS, PG_HOLDS, PG_HOLDS, PG_HOLDS);
 }
 
+static void a_register_held_constant_is_configured_too(void **state)
+{
+    (void)state;
+#define TSD(map)                                                                                  \
+    "isa: t\nmachine:\n  word_bits: 32\n  modes: [s, u]\n  state:\n"                              \
+    "    A: {bits: 32, role: general}\n    M: {bits: 1, role: mode}\n"                            \
+    "    TSD: {bits: 32, role: resource" map "}\n    T: {bits: 32, role: clock}\ninstructions:\n" \
+    "- name: RDTSC\n  semantics: \"if M == u && TSD == 12345 { trap priv; } A = T;\"\n"
+    analyse(TSD(""));
+    assert_true(pg_is(result("RDTSC"), PG_WORD_HOLE));
+    analyse(TSD(", vmm: const:12345"));
+    is("RDTSC", "privileged resource supervisor-sensitive");
+}
+
 #define FLOATS(map)                                                           \
     "isa: t\nmachine:\n  word_bits: 8\n  modes: [s, u]\n  state:\n"           \
     "    A: {bits: 8, role: general}\n    M: {bits: 1, role: mode}\n"         \
@@ -334,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_trap_that_user_mode_loses_is_found_by_the_direct_condition_only),
         cmocka_unit_test(reading_the_bound_is_no_hole),
         cmocka_unit_test(conditional_privilege_depends_on_what_the_monitor_configures),
+        cmocka_unit_test(a_register_held_constant_is_configured_too),
         cmocka_unit_test(state_that_the_hardware_marks_must_be_mapped),
         cmocka_unit_test(what_the_paper_excludes_is_no_evidence_on_privilege),
         cmocka_unit_test(an_unpredictable_instruction_is_as_bad_as_its_worst_arm),
