@@ -11,9 +11,8 @@
  *  (1) PG_YES of an existential class (all but privileged, trapping, innocuous) has a witness that was replayed in the
  *      concrete interpreter; PG_NO says how it was excluded (method).
  *  (2) PG_PROVED and PG_ENUMERATED hold for the semantics in the file, at the declared widths (PG_PROVED: at all larger
- *      ones too), for all states that satisfy `invariant`. PG_BOUNDED holds for the states it lists only, and
- *      a verdict that rests on it says so.
- *  (3) A verdict is PG_UNKNOWN if it is not PG_FAILS and some finding that it rests on is PG_UNDECIDED.
+ *      ones too), for all states that satisfy `invariant`. PG_BOUNDED holds for the states it lists only.
+ *  (3) A verdict is PG_UNKNOWN if it is not PG_FAILS and some finding that it rests on is PG_UNDECIDED or PG_BOUNDED.
  *  (4) Pairs in which either side traps are no evidence for control and behaviour; kinds in exclude_traps
  *      void a pair for privileged; the hole condition ignores no trap of the bare machine.
  *

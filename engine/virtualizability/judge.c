@@ -209,14 +209,16 @@ static void decide(struct pg_analysis *a, enum pg_theorem t, bool only_one)
         a->verdict_why[t] = n.open ? arena_printf(&a->arena, "%u instruction%s undecided", n.open,
                                                   n.open == 1 ? "" : "s")
                                    : "only one instruction was looked at";
+    } else if (n.bounded) {
+        a->verdict[t] = PG_UNKNOWN;
+        a->verdict_why[t] =
+            arena_printf(&a->arena,
+                         "no instruction is known to be %s, but for %u of them only a bounded "
+                         "search says so; --solver z3 or a larger --width may settle it",
+                         what[t], n.bounded);
     } else {
         a->verdict[t] = PG_HOLDS;
-        a->verdict_why[t] =
-            n.bounded
-                ? arena_printf(&a->arena,
-                               "no instruction %s; for %u of them only a bounded search says so",
-                               what[t], n.bounded)
-                : arena_printf(&a->arena, "no instruction %s", what[t]);
+        a->verdict_why[t] = arena_printf(&a->arena, "no instruction %s", what[t]);
     }
 }
 

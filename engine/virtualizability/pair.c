@@ -12,10 +12,10 @@ static unsigned copy_of(const struct pg_pair *p, const struct pg_exec *x)
 
 /* ---- drawing ---- */
 
-static uint64_t ask_for(struct pg_pair *p, enum pg_input what, unsigned copy, uint32_t reg,
+static uint64_t ask_for(struct pg_pair *p, enum pg_input what, unsigned copy, uint32_t which,
                         unsigned bits)
 {
-    struct pg_wish wish = {what, copy, reg, bits};
+    struct pg_wish wish = {what, copy, which, bits};
     return p->draw ? p->draw(p->ctx, &wish) & pg_mask(bits) : 0;
 }
 
@@ -30,12 +30,12 @@ static uint64_t draw_cell(struct pg_pair *p, unsigned copy, uint32_t cell)
         return pg_exec_eval(&p->x[copy], e);
     int partner = pg_partner(&p->ask, copy, cell);
     if (partner < 0)
-        return ask_for(p, PG_IN_CELL, copy, s->cell_reg[cell], r->bits);
+        return ask_for(p, PG_IN_CELL, copy, cell, r->bits);
     unsigned other = 1 - copy;
     if (p->known[other][partner])
         return p->before[other].cells[partner];
     uint32_t owner = copy ? (uint32_t)partner : cell; /* copy 0's name of it */
-    uint64_t v = ask_for(p, PG_IN_CELL, 0, s->cell_reg[owner], r->bits);
+    uint64_t v = ask_for(p, PG_IN_CELL, 0, owner, r->bits);
     p->before[other].cells[partner] = v;
     p->known[other][partner] = 1;
     return v;
@@ -297,7 +297,8 @@ static void compare_modes(struct finder *f)
 {
     const struct pg_spec *s = f->p->ask.spec;
     uint32_t cell = s->regs[s->mode].first_cell;
-    uint64_t m = pg_exec_cell_after(&f->p->x[0], cell), real = pg_exec_cell_after(&f->p->x[1], cell);
+    uint64_t m = pg_exec_cell_after(&f->p->x[0], cell),
+             real = pg_exec_cell_after(&f->p->x[1], cell);
     bool known = m < s->mode_count && s->virtual_modes >> m & 1;
     if (!known || (uint64_t)s->deprivilege[m] != real)
         found(f, cell_place(cell), cell_place(cell), -1);

@@ -14,8 +14,8 @@
 /* Whose value is drawn: for an owner's register, operand, arm, or memory. */
 struct pg_wish {
     enum pg_input what;
-    unsigned copy; /* 0 where both copies share it */
-    uint32_t reg;  /* PG_IN_CELL, or the operand, or the choice */
+    unsigned copy;  /* 0 where both copies share it */
+    uint32_t which; /* the cell, as its owner calls it; the operand; the choice */
     unsigned bits;
 };
 

@@ -13,7 +13,7 @@
 #include "engine/virtualizability/term.h"
 
 #define PG_CONJ_MAX 512u
-#define PG_ENUM_BITS 14u
+#define PG_ENUM_BITS 16u
 
 enum pg_refuted { PG_NOT_REFUTED, PG_BY_FOLDING, PG_BY_ENUMERATION };
 

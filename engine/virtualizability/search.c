@@ -57,25 +57,43 @@ void pg_search_insn(struct pg_search *s, const struct pg_insn *insn)
 
 /* ---- what a case demands of single inputs ---- */
 
-static struct pg_pin *pin_of(struct pg_search *s, enum pg_input what, unsigned copy, uint32_t reg)
+static struct pg_pin *pin_of(struct pg_search *s, enum pg_input what, unsigned copy, uint32_t which)
 {
     for (uint32_t i = 0; i < s->pin_count; i++)
-        if (s->pins[i].what == what && s->pins[i].copy == copy && s->pins[i].reg == reg)
+        if (s->pins[i].what == what && s->pins[i].copy == copy && s->pins[i].which == which)
             return &s->pins[i];
     if (s->pin_count == PG_PINS_MAX)
         return NULL;
     s->pins[s->pin_count] =
-        (struct pg_pin){.what = what, .copy = copy, .reg = reg, .most = UINT64_MAX};
+        (struct pg_pin){.what = what, .copy = copy, .which = which, .most = UINT64_MAX};
     return &s->pins[s->pin_count++];
 }
 
-static struct pg_pin *pin_of_var(struct pg_search *s, const struct pg_term *t)
+/* Of a register, of an element that is known, or of an operand. */
+static struct pg_pin *pin_of_input(struct pg_search *s, const struct pg_terms *z, term_t t)
 {
-    enum pg_var_kind kind = (enum pg_var_kind)(t->value >> 40);
-    unsigned copy = t->value >> 32 & 0xff;
-    if (t->op != PG_K_VAR || (kind != PG_V_CELL && kind != PG_V_OPERAND))
+    const struct pg_term *k = &z->t[t];
+    bool element = k->op == PG_K_SELECT && z->t[k->a].op == PG_K_ARRAY && pg_is_const(z, k->b);
+    uint64_t name = element ? z->t[k->a].value : k->value;
+    enum pg_var_kind kind = (enum pg_var_kind)(name >> 40);
+    unsigned copy = name >> 32 & 0xff;
+    uint32_t i = (uint32_t)name;
+    if (element && kind == PG_V_REGS)
+        return pin_of(s, PG_IN_CELL, copy,
+                      s->spec->regs[i].first_cell + (uint32_t)z->t[k->b].value);
+    if (k->op != PG_K_VAR)
         return NULL;
-    return pin_of(s, kind == PG_V_CELL ? PG_IN_CELL : PG_IN_OPERAND, copy, (uint32_t)t->value);
+    if (kind == PG_V_CELL)
+        return pin_of(s, PG_IN_CELL, copy, s->spec->regs[i].first_cell);
+    return kind == PG_V_OPERAND ? pin_of(s, PG_IN_OPERAND, copy, i) : NULL;
+}
+
+static uint64_t inverse_of(uint64_t odd)
+{
+    uint64_t x = odd;
+    for (int i = 0; i < 5; i++)
+        x *= 2 - odd * x;
+    return x;
 }
 
 /* t == value, on the bits of mask. */
@@ -84,10 +102,11 @@ static void want_bits(struct pg_search *s, const struct pg_terms *z, term_t t, u
 {
     for (int steps = 0; steps < 8; steps++) {
         const struct pg_term *k = &z->t[t];
-        bool by_const = k->op != PG_E_NOT && k->op != PG_K_VAR && pg_is_const(z, k->b);
+        bool leaf = k->op == PG_K_VAR || k->op == PG_K_SELECT;
+        bool by_const = !leaf && k->op != PG_E_NOT && pg_is_const(z, k->b);
         uint64_t c = by_const ? z->t[k->b].value : 0;
-        if (k->op == PG_K_VAR) {
-            struct pg_pin *p = pin_of_var(s, k);
+        if (leaf) {
+            struct pg_pin *p = pin_of_input(s, z, t);
             if (p) {
                 p->value = (p->value & ~mask) | (value & mask);
                 p->mask |= mask;
@@ -108,6 +127,8 @@ static void want_bits(struct pg_search *s, const struct pg_terms *z, term_t t, u
             value ^= c;
         } else if (k->op == PG_E_ADD && mask == pg_mask(z->bits)) {
             value -= c;
+        } else if (k->op == PG_E_MUL && mask == pg_mask(z->bits) && c & 1) {
+            value *= inverse_of(c);
         } else {
             return;
         }
@@ -143,13 +164,13 @@ static void want(struct pg_search *s, const struct pg_terms *z, term_t t, bool h
                 bit &= bit - 1;
             want_bits(s, z, k->a, bit & -bit, ~c);
         }
-    } else if (k->op == PG_E_ULT && pg_is_const(z, k->b) && (p = pin_of_var(s, &z->t[k->a]))) {
+    } else if (k->op == PG_E_ULT && pg_is_const(z, k->b) && (p = pin_of_input(s, z, k->a))) {
         uint64_t c = z->t[k->b].value;
         if (holds)
             p->most = MIN(p->most, c - 1);
         else
             p->least = MAX(p->least, c);
-    } else if (k->op == PG_E_ULT && pg_is_const(z, k->a) && (p = pin_of_var(s, &z->t[k->b]))) {
+    } else if (k->op == PG_E_ULT && pg_is_const(z, k->a) && (p = pin_of_input(s, z, k->b))) {
         uint64_t c = z->t[k->a].value;
         if (holds)
             p->least = MAX(p->least, c + 1);
@@ -216,7 +237,7 @@ static uint64_t draw_random(void *ctx, const struct pg_wish *wish)
     uint64_t mask = pg_mask(wish->bits), v = some_value(s, wish->bits) & mask;
     for (uint32_t i = 0; i < s->pin_count; i++) {
         const struct pg_pin *p = &s->pins[i];
-        if (p->what != wish->what || p->copy != wish->copy || p->reg != wish->reg)
+        if (p->what != wish->what || p->copy != wish->copy || p->which != wish->which)
             continue;
         uint64_t most = MIN(p->most, mask);
         if (p->least <= most && (v < p->least || v > most))

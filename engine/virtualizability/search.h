@@ -22,7 +22,7 @@
 struct pg_pin {
     enum pg_input what;
     unsigned copy;
-    uint32_t reg;
+    uint32_t which; /* as in struct pg_wish */
     uint64_t mask, value;
     uint64_t least, most;
 };

@@ -106,10 +106,59 @@ static void a_question_is_well_formed_smt(void **state)
     pg_spec_free(spec);
 }
 
+/* One instruction of which only a solver knows. */
+static const char puzzles[] = "isa: t\nmachine:\n  word_bits: 32\n  modes: [s, u]\n  state:\n    "
+                              "A: {bits: 32, role: general}\n"
+                              "    X: {bits: 32, count: 2, role: general}\n    M: {bits: 1, role: "
+                              "mode}\n    R: {bits: 8, role: resource}\n"
+                              "instructions:\n"
+                              "- name: NEVER\n  semantics: \"if A * A == 7 { R = 1; M = u; }\"\n"
+                              "- name: RARELY\n  semantics: \"if A * X[0] == 0x12345677 && A > 9 "
+                              "&& X[0] >> 4 > 9 { R = R + 1; }\"\n";
+
+static struct pg_analysis *analyse(const struct pg_spec *spec, bool z3)
+{
+    struct pg_options options = {.use_z3 = z3};
+    struct pg_analysis *a = NULL;
+    struct err err;
+    if (pg_analyse(spec, &options, &a, &err) != OK)
+        fail_msg("%s", err.text);
+    return a;
+}
+
+static void a_bounded_search_is_no_proof_and_a_solver_is(void **state)
+{
+    (void)state;
+    struct pg_spec *spec = NULL;
+    struct err err;
+    if (pg_spec_parse("t", puzzles, strlen(puzzles), &spec, &err) != OK)
+        fail_msg("%s", err.text);
+    struct pg_analysis *a = analyse(spec, false);
+    assert_int_equal(a->results[0].word[PG_WORD_CONTROL].method, PG_BOUNDED);
+    assert_int_equal(a->results[0].word[PG_WORD_CONTROL].answer, PG_NO);
+    assert_true(a->bounded_count >= 1);
+    assert_int_equal(a->verdict[PG_T1], PG_UNKNOWN);
+    assert_int_equal(pg_exit_code(a), 5);
+    pg_analysis_free(a);
+    if (system("z3 --version >/dev/null 2>&1") == 0) {
+        a = analyse(spec, true);
+        assert_int_equal(a->results[0].word[PG_WORD_CONTROL].method, PG_SMT);
+        assert_int_equal(a->results[0].word[PG_WORD_CONTROL].answer, PG_NO);
+        const struct pg_finding *f = &a->results[1].word[PG_WORD_CONTROL];
+        assert_int_equal(f->answer, PG_YES);
+        assert_true(f->witness->from_smt);
+        assert_true(pg_replay(spec, a->results[1].insn, f->witness));
+        assert_int_equal(a->verdict[PG_T1], PG_FAILS);
+        pg_analysis_free(a);
+    }
+    pg_spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_question_is_well_formed_smt),
+        cmocka_unit_test(a_bounded_search_is_no_proof_and_a_solver_is),
         cmocka_unit_test(z3_agrees_with_the_proofs_and_its_models_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
