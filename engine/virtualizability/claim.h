@@ -27,6 +27,7 @@ struct pg_claim {
     struct arena *arena;  /* for paths and cases */
     uint64_t deadline_ns; /* 0: none; then it overflows */
     struct pg_case *cases;
+    bool enumerated; /* some case was dropped by enumeration */
     bool one_memory; /* mem[] is written as phys[] */
     bool overflow;   /* too many paths or terms: nothing is known */
     struct pg_sym init[2];

@@ -7,11 +7,15 @@
 
 #include <stdlib.h>
 
+#define FEW_TRIES 1000u /* before the costly proof */
 #define RANDOM_TRIES 6000u
 #define RANDOM_STEP 500u
 #define ALL_TRIES 30000u
 #define SMT_NS 10000000000ull
 #define WIDTH 3u
+#define EFFORT \
+    300000u /* terms computed by a question's enumerations, before a search for witnesses */
+#define EFFORT_MAX 20000000u /* and after it */
 
 res_t pg_decider_init(struct pg_decider *d, struct err *err)
 {
@@ -48,21 +52,19 @@ static bool late(struct pg_decider *d)
 
 bool pg_decide_prune(struct pg_decider *d, struct pg_claim *c, enum pg_method *how)
 {
-    *how = PG_PROVED;
     for (struct pg_case **at = &c->cases; *at;) {
         struct pg_case *k = *at;
         enum pg_refuted got = pg_refute(&d->refuter, k->base, k->base_count);
         bool open = got == PG_NOT_REFUTED;
-        if (got == PG_BY_ENUMERATION)
-            *how = PG_ENUMERATED;
+        c->enumerated |= got == PG_BY_ENUMERATION;
         if (open && !k->any) {
             uint32_t left = 0;
             for (uint32_t i = 0; i < k->diff_count; i++) {
                 got = pg_refute_with(&d->refuter, k->diffs[i]);
                 if (got == PG_NOT_REFUTED)
                     k->diffs[left++] = k->diffs[i];
-                else if (got == PG_BY_ENUMERATION)
-                    *how = PG_ENUMERATED;
+                else
+                    c->enumerated |= got == PG_BY_ENUMERATION;
             }
             k->diff_count = left;
             open = left > 0;
@@ -74,6 +76,7 @@ bool pg_decide_prune(struct pg_decider *d, struct pg_claim *c, enum pg_method *h
         if (d->z.full || late(d))
             return false;
     }
+    *how = c->enumerated ? PG_ENUMERATED : PG_PROVED;
     return !c->cases;
 }
 
@@ -90,11 +93,12 @@ static bool witnessed(struct pg_decider *d, struct pg_finding *f, struct pg_pair
     return true;
 }
 
-static bool search_random(struct pg_decider *d, const struct pg_ask *ask, const struct pg_claim *c,
+static bool search_random(struct pg_decider *d, const struct pg_claim *c, unsigned tries,
                           struct pg_finding *f)
 {
-    for (unsigned i = 0; i < RANDOM_TRIES / RANDOM_STEP && !late(d); i++)
-        if (pg_search_random(d->search, ask, c, RANDOM_STEP) && witnessed(d, f, &d->search->pair))
+    for (unsigned i = 0; i < tries / RANDOM_STEP && !late(d); i++)
+        if (pg_search_random(d->search, &c->ask, c, RANDOM_STEP) &&
+            witnessed(d, f, &d->search->pair))
             return true;
     return false;
 }
@@ -153,6 +157,18 @@ static void emit(struct pg_decider *d, const struct pg_claim *c)
         d->failed = pg_smt_emit(c, d->options->emit_smt, d->err);
 }
 
+static bool proved(struct pg_decider *d, struct pg_claim *c, uint64_t effort, struct pg_finding *f)
+{
+    enum pg_method how;
+    d->refuter.effort = 0;
+    d->refuter.effort_max = effort;
+    if (c->overflow || !pg_decide_prune(d, c, &how))
+        return false;
+    f->answer = PG_NO;
+    f->method = how;
+    return true;
+}
+
 static struct pg_finding decide(struct pg_decider *d, struct pg_claim *c)
 {
     struct pg_finding f = {.answer = PG_NO, .method = PG_PROVED}, bounded;
@@ -160,14 +176,12 @@ static struct pg_finding decide(struct pg_decider *d, struct pg_claim *c)
     pg_claim_build(c);
     if (d->options->emit_all)
         emit(d, c);
-    enum pg_method how;
-    if (!c->overflow && pg_decide_prune(d, c, &how)) {
-        f.method = how;
+    if (proved(d, c, EFFORT, &f))
         return f;
-    }
     uint64_t before = d->search->runs;
     f = (struct pg_finding){.answer = PG_UNDECIDED, .method = PG_OPEN};
-    if (search_random(d, ask, c, &f))
+    if (search_random(d, c, FEW_TRIES, &f) || proved(d, c, EFFORT_MAX, &f) ||
+        search_random(d, c, RANDOM_TRIES, &f))
         return f;
     if (!late(d) && search_all(d, ask, &f))
         return f;

@@ -174,7 +174,7 @@ static bool is_comparison(const struct pg_term *t)
 struct search {
     struct pg_refuter *r;
     bool opaque;  /* wide comparisons are leaves */
-    term_t *list; /* needed terms, ascending */
+    term_t *list; /* terms to be computed, descending */
     uint32_t count;
     term_t leaf[64];
     uint32_t leaf_count;
@@ -262,10 +262,12 @@ static bool plan(struct search *s)
         uint64_t want = r->demand[t] & z->t[t].ones;
         if (!r->demand[t])
             continue;
-        s->list[s->count++] = t;
-        if (z->t[t].op == PG_K_CONST)
+        if (z->t[t].op == PG_K_CONST) {
+            r->value[t] = z->t[t].value;
             continue;
+        }
         if (!treated_as_leaf(s, t)) {
+            s->list[s->count++] = t;
             demand_of(s, t);
             continue;
         }
@@ -292,8 +294,6 @@ static uint64_t value_of(const struct search *s, term_t t)
     const struct pg_term *k = &z->t[t];
     const uint64_t *v = s->r->value;
     switch (k->op) {
-    case PG_K_CONST:
-        return k->value;
     case PG_E_NOT:
         return !v[k->a];
     case PG_E_COND:
@@ -307,17 +307,20 @@ static uint64_t value_of(const struct search *s, term_t t)
 static bool enumerate(struct search *s)
 {
     struct pg_refuter *r = s->r;
-    for (uint64_t n = 0; n < (uint64_t)1 << s->bits; n++) {
-        uint64_t rest = n;
+    uint64_t mask = ((uint64_t)1 << s->bits) - 1;
+    for (uint64_t n = 0; n <= mask; n++) {
+        uint64_t rest =
+            n * 0x9e3779b1 & mask; /* in an order that soon meets a solution, if there are many */
         bool all = true;
-        r->runs++;
+        r->effort += s->count + s->leaf_count;
+        if (r->effort > r->effort_max)
+            return false;
         for (uint32_t i = 0; i < s->leaf_count; i++) {
             term_t t = s->leaf[i];
             r->value[t] = scatter(&rest, r->demand[t] & r->z->t[t].ones);
         }
         for (uint32_t i = s->count; i-- > 0;)
-            if (!treated_as_leaf(s, s->list[i]))
-                r->value[s->list[i]] = value_of(s, s->list[i]);
+            r->value[s->list[i]] = value_of(s, s->list[i]);
         for (uint32_t i = 0; all && i < r->count; i++)
             all = r->value[r->conj[i]] != 0;
         if (all)

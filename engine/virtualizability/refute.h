@@ -27,8 +27,8 @@ struct pg_refuter {
     uint32_t count;
     uint64_t deadline_ns; /* 0: none; then nothing more is refuted */
     bool late;
-    uint32_t budget; /* case distinctions left */
-    uint64_t runs;   /* assignments tried */
+    uint32_t budget;             /* case distinctions left */
+    uint64_t effort, effort_max; /* terms computed by enumeration; no more than that */
 };
 res_t pg_refuter_init(struct pg_refuter *r, struct pg_terms *z, struct err *err);
 void pg_refuter_fini(struct pg_refuter *r);

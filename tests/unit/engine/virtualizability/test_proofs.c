@@ -146,6 +146,8 @@ static void check_question(struct pg_decider *d, const struct pg_ask *ask, struc
     struct pg_claim c = {.ask = *ask, .z = &d->z, .arena = &d->scratch};
     enum pg_method how;
     bool complete;
+    d->refuter.effort = 0;
+    d->refuter.effort_max = 4000000;
     arena_reset(&d->scratch);
     pg_terms_reset(&d->z);
     pg_claim_build(&c);
