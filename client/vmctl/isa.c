@@ -20,6 +20,7 @@
 
 #define EXIT_BAD_SPEC 3
 #define WIDTH_MAX 16u
+#define TIMEOUT_NS 120000000000ull /* a file may be as hostile as it likes */
 
 enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_YAML };
 
@@ -159,7 +160,7 @@ static res_code_t report(const struct ctl_args *args, const struct pg_analysis *
 
 int ctl_cmd_isa_check(struct ctl_args *args)
 {
-    struct pg_options o = {0};
+    struct pg_options o = {.timeout_ns = TIMEOUT_NS};
     struct pg_spec *spec = NULL;
     struct pg_analysis *a = NULL;
     struct err err;
@@ -182,7 +183,7 @@ int ctl_cmd_isa_check(struct ctl_args *args)
 int ctl_cmd_isa_explain(struct ctl_args *args)
 {
     CLEANUP(buf_fini) struct buf b = {0};
-    struct pg_options o = {.only = args->pos[1]};
+    struct pg_options o = {.only = args->pos[1], .timeout_ns = TIMEOUT_NS};
     struct pg_spec *spec = NULL;
     struct pg_analysis *a = NULL;
     struct err err;

@@ -248,6 +248,33 @@ static res_code_t prepare(struct pg_analysis *a, const struct pg_options *o, str
     return OK;
 }
 
+/* Constraints that nothing fulfils would prove everything. */
+static res_code_t check_constraints(struct pg_decider *d, struct err *err)
+{
+    const struct pg_spec *s = d->spec;
+    for (uint32_t m = 0; m < s->mode_count; m++) {
+        bool runs = s->virtual_modes >> m & 1 && s->deprivilege[m] != PG_SIMULATED;
+        struct pg_claim c = {.z = &d->z, .arena = &d->scratch};
+        c.ask = (struct pg_ask){.spec = s, .insn = &s->insns[0], .question = PG_Q_HOLE};
+        if (!runs)
+            continue;
+        c.ask.mode[0] = m;
+        c.ask.mode[1] = (uint32_t)s->deprivilege[m];
+        arena_reset(&d->scratch);
+        pg_terms_reset(&d->z);
+        pg_claim_build(&c);
+        d->refuter.effort = 0;
+        d->refuter.effort_max = 1000000;
+        if (!c.overflow && pg_refute(&d->refuter, c.assumed, c.assumed_count) != PG_NOT_REFUTED)
+            return err_set(
+                err, ERR_INVALID,
+                "%s: no state fulfils invariant and vmm_config while a guest is in mode %s, "
+                "so they would prove anything; weaker ones were expected",
+                s->file, s->modes[m]);
+    }
+    return OK;
+}
+
 res_t pg_analyse(const struct pg_spec *spec, const struct pg_options *options,
                  struct pg_analysis **out, struct err *err)
 {
@@ -266,6 +293,8 @@ res_t pg_analyse(const struct pg_spec *spec, const struct pg_options *options,
     res_code_t res = pg_decider_init(&w.d, err ? err : &none);
     if (res == OK)
         res = prepare(a, options, err);
+    if (res == OK)
+        res = check_constraints(&w.d, err);
     for (uint32_t i = 0; res == OK && i < a->result_count; i++) {
         analyse_insn(&w, &a->results[i]);
         res = w.d.failed;

@@ -160,7 +160,7 @@ struct pg_options {
     uint64_t seed; /* of the search; the same seed gives the same witnesses */
 };
 
-/* Fails: ERR_NOT_FOUND (only, with the nearest name), ERR_OS (emit_smt, z3), ERR_NO_MEMORY. */
+/* Fails: ERR_INVALID (constraints that no state fulfils), ERR_NOT_FOUND (only, with the nearest name), ERR_OS (emit_smt, z3), ERR_NO_MEMORY. */
 res_t pg_analyse(const struct pg_spec *spec, const struct pg_options *options,
                  struct pg_analysis **out, struct err *err);
 void pg_analysis_free(

@@ -287,16 +287,32 @@ static bool is_excluded(const struct pg_claim *c, const struct pg_path *p)
     return p->outcome == PG_TRAP && pg_trap_excluded(c->ask.spec, p->trap_kind);
 }
 
+/* One needs what the other excludes: most pairs of paths that branch on what both copies share. */
+static bool exclude_each_other(const struct pg_terms *z, const struct pg_path *p,
+                               const struct pg_path *q)
+{
+    for (uint32_t i = 0; i < p->cond_count; i++)
+        for (uint32_t j = 0; j < q->cond_count; j++) {
+            const struct pg_term *a = &z->t[p->conds[i]], *b = &z->t[q->conds[j]];
+            if ((a->op == PG_E_NOT && a->a == q->conds[j]) ||
+                (b->op == PG_E_NOT && b->a == p->conds[i]))
+                return true;
+        }
+    return false;
+}
+
 static void case_of_two(struct pg_claim *c, const struct terms *assumed, const struct pg_path *p,
                         const struct pg_path *q)
 {
-    struct terms base = *assumed, diffs;
+    struct terms base, diffs;
     bool done = p->outcome == PG_DONE && q->outcome == PG_DONE;
     int question = c->ask.question;
-    diffs.n = 0;
-    diffs.overflow = false;
-    if (!arms_agree(c->ask.insn, p, q))
+    if (!arms_agree(c->ask.insn, p, q) || exclude_each_other(c->z, p, q))
         return;
+    diffs.n = base.n = 0;
+    diffs.overflow = base.overflow = false;
+    for (uint32_t i = 0; i < assumed->n; i++)
+        push(c, &base, assumed->v[i]);
     add_conds(c, &base, p);
     add_conds(c, &base, q);
     if (question == PG_Q_PRIVILEGED || question == PG_Q_SHOWS) {
@@ -367,6 +383,8 @@ void pg_claim_build(struct pg_claim *c)
     if (c->overflow)
         return;
     assumptions(c, &x[0], &assumed);
+    c->assumed = keep(c, &assumed);
+    c->assumed_count = assumed.n;
     for (uint32_t i = 0; i < x[0].path_count && !c->overflow; i++) {
         if (c->deadline_ns && os_now_ns() > c->deadline_ns)
             c->overflow = true;

@@ -26,6 +26,9 @@ struct pg_claim {
     struct pg_terms *z;
     struct arena *arena;  /* for paths and cases */
     uint64_t deadline_ns; /* 0: none; then it overflows */
+    term_t
+        *assumed; /* constraints, what a VM map and the question itself demand; part of each base */
+    uint32_t assumed_count;
     struct pg_case *cases;
     bool enumerated; /* some case was dropped by enumeration */
     bool one_memory; /* mem[] is written as phys[] */

@@ -72,9 +72,10 @@ static bool partner_address(struct pg_pair *p, unsigned copy, enum pg_space spac
     }
     if (q != PG_Q_LOCATION)
         return true;
-    uint64_t rel = a - base_of(p, copy);
-    if (a < base_of(p, copy) || rel >= bound_of(p, copy))
-        return false;
+    uint64_t rel = a - base_of(p, copy), there = a - base_of(p, 1 - copy);
+    if (rel >= bound_of(p, copy)) /* outside: only the new PSW is equal (the paper's footnote 4) */
+        return p->ask.spec->has_trap_cells && a == p->ask.spec->trap_new &&
+               there >= bound_of(p, copy);
     *out = base_of(p, 1 - copy) + rel;
     return *out >= rel && *out <= pg_mask(p->ask.spec->word_bits);
 }

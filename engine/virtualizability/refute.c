@@ -49,8 +49,10 @@ static term_t replace(struct pg_refuter *r, term_t t, const struct rule *rules, 
     for (uint32_t i = 0; i < n; i++)
         if (t == rules[i].from)
             return rules[i].to;
+    if (t < r->least || t >= r->cap) /* parts have lower numbers than the whole */
+        return t;
     struct pg_term k = r->z->t[t];
-    if (k.op == PG_K_CONST || k.op == PG_K_VAR || k.op == PG_K_ARRAY || t >= r->cap)
+    if (k.op == PG_K_CONST || k.op == PG_K_VAR || k.op == PG_K_ARRAY)
         return t;
     if (r->stamp[t] == r->now)
         return r->memo[t];
@@ -92,6 +94,15 @@ static uint32_t rules_of(struct pg_refuter *r, term_t t, struct rule rules[RULES
     return n;
 }
 
+/* Before replace(): a new walk, for these rules. */
+static void begin(struct pg_refuter *r, const struct rule *rules, uint32_t n)
+{
+    r->now++;
+    r->least = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++)
+        r->least = MIN(r->least, rules[i].from);
+}
+
 /* False: it is false, or there are too many (then the rest is dropped, which is sound). */
 static bool add(struct pg_refuter *r, term_t t)
 {
@@ -123,7 +134,7 @@ static int spread(struct pg_refuter *r, uint32_t i)
         r->late = true;
     if (r->late)
         return 1;
-    r->now++;
+    begin(r, rules, n);
     memcpy(old, r->conj, count * sizeof *old);
     term_t fresh[PG_CONJ_MAX];
     for (uint32_t j = 0; j < count; j++) {
@@ -412,7 +423,7 @@ enum pg_refuted pg_refute_with(struct pg_refuter *r, term_t more)
     for (uint32_t i = 0; i < count; i++) {
         struct rule rules[RULES];
         uint32_t n = rules_of(r, rest[i], rules);
-        r->now++;
+        begin(r, rules, n);
         more = replace(r, more, rules, n);
     }
     r->budget = SPLITS;

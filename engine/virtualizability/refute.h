@@ -22,7 +22,7 @@ struct pg_refuter {
     term_t *memo;
     uint32_t *stamp;
     uint64_t *demand, *value;
-    uint32_t cap, now;
+    uint32_t cap, now, least;
     term_t conj[PG_CONJ_MAX];
     uint32_t count;
     uint64_t deadline_ns; /* 0: none; then nothing more is refuted */

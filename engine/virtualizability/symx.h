@@ -11,7 +11,7 @@
 
 #include "engine/virtualizability/term.h"
 
-#define PG_PATHS_MAX 128u
+#define PG_PATHS_MAX 512u
 #define PG_CONDS_MAX 64u
 #define PG_ARM_OPEN 0xff
 

@@ -323,6 +323,19 @@ static void one_instruction_alone_says_nothing_about_the_machine(void **state)
     assert_non_null(strstr(err.text, "did you mean \"NOP\"?"));
 }
 
+static void constraints_that_nothing_fulfils_prove_nothing(void **state)
+{
+    (void)state;
+    struct pg_options options = {0};
+    struct err err;
+    static const char text[] =
+        TOY_STATE "  vmm_config: [\"IM > 4 && IM < 3\"]\ninstructions:\n" INSN("NOP", "A = A;");
+    clean(NULL);
+    assert_int_equal(pg_spec_parse("t", text, strlen(text), &spec, &err), OK);
+    assert_int_equal(pg_analyse(spec, &options, &analysis, &err), FAIL);
+    assert_non_null(strstr(err.text, "no state fulfils invariant and vmm_config"));
+}
+
 static void odd_semantics_are_decided_all_the_same(void **state)
 {
     (void)state;
@@ -359,6 +372,7 @@ int main(void)
         cmocka_unit_test(what_differs_from_expect_gives_exit_code_4),
         cmocka_unit_test(what_is_not_reached_in_time_is_undecided),
         cmocka_unit_test(one_instruction_alone_says_nothing_about_the_machine),
+        cmocka_unit_test(constraints_that_nothing_fulfils_prove_nothing),
         cmocka_unit_test(odd_semantics_are_decided_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
