@@ -53,8 +53,8 @@ static void put_body(struct buf *b, const struct pg_terms *z, term_t t, uint64_t
         buf_printf(b, "(ite (= t%u (_ bv0 %u)) t%u t%u)", k->a, bits, k->c, k->b);
         return;
     case PG_K_FITS:
-        buf_printf(b, "(ite (and (bvuge (bvadd t%u t%u) t%u) (bvule (bvadd t%u t%u) ", k->a, k->b, k->a,
-                   k->a, k->b);
+        buf_printf(b, "(ite (and (bvuge (bvadd t%u t%u) t%u) (bvule (bvadd t%u t%u) ", k->a, k->b,
+                   k->a, k->a, k->b);
         put_const(b, bits, last_cell);
         buf_printf(b, ")) (_ bv1 %u) (_ bv0 %u))", bits, bits);
         return;

@@ -31,7 +31,8 @@ struct pg_path {
     uint32_t trap_kind;
     bool pc_written, dead;
     bool mem_written, phys_written;
-    bool mixed; /* what it wrote through one of mem[], phys[] it may have touched through the other */
+    bool
+        mixed; /* what it wrote through one of mem[], phys[] it may have touched through the other */
 };
 
 struct pg_symx {

@@ -83,7 +83,8 @@ static inline bool pg_is_const(const struct pg_terms *z, term_t a)
 static inline bool pg_is_conjunction(const struct pg_terms *z, term_t a)
 {
     const struct pg_term *t = &z->t[a];
-    return t->op == PG_E_AND && z->t[t->a].ones <= 1 && z->t[t->b].ones <= 1 && !pg_is_const(z, t->b);
+    return t->op == PG_E_AND && z->t[t->a].ones <= 1 && z->t[t->b].ones <= 1 &&
+           !pg_is_const(z, t->b);
 }
 static inline bool pg_is_value(const struct pg_terms *z, term_t a, uint64_t v)
 {
