@@ -28,7 +28,8 @@
 #define PG_FILE_BYTES_MAX ((size_t)1 << 20)
 #define PG_NODES_MAX 100000u /* YAML nodes */
 #define PG_YAML_DEPTH_MAX 32u
-#define PG_INSNS_MAX 2000u
+#define PG_KEYS_MAX 2000u /* of one map */
+#define PG_INSNS_MAX 1000u
 #define PG_REGS_MAX 256u
 #define PG_CELLS_MAX 512u
 #define PG_MODES_MAX 8u

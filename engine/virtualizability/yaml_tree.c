@@ -72,6 +72,9 @@ static res_code_t read_node(struct reader *r, yaml_event_t *e, struct pg_node **
 
 static res_code_t add_child(struct reader *r, struct pg_node *parent, struct pg_node *child)
 {
+    if (child->key && parent->count == PG_KEYS_MAX) /* unique keys cost the square of it */
+        return pg_yaml_fail(r->y, child->key, r->err, "too many keys in one map: at most %u",
+                            PG_KEYS_MAX);
     if (child->key)
         for (struct pg_node *c = parent->first; c; c = c->next)
             if (!strcmp(c->key->text, child->key->text))

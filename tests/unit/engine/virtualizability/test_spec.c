@@ -118,6 +118,16 @@ static void deep_nesting_is_refused(void **state)
     bad((const char *)b.data, "t:16:", "too deep");
 }
 
+static void a_map_with_thousands_of_keys_is_refused(void **state)
+{
+    (void)state;
+    CLEANUP(buf_fini) struct buf b = {0};
+    for (int i = 0; i < 3000; i++)
+        buf_printf(&b, "k%d: 1\n", i);
+    buf_put_u8(&b, 0);
+    bad((const char *)b.data, "t:2001:1: ", "too many keys");
+}
+
 static void too_large_a_file_is_refused(void **state)
 {
     (void)state;
@@ -241,6 +251,7 @@ int main(void)
         cmocka_unit_test(a_machine_that_makes_no_sense_is_refused),
         cmocka_unit_test(an_alias_is_refused_so_that_no_file_grows),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(a_map_with_thousands_of_keys_is_refused),
         cmocka_unit_test(too_large_a_file_is_refused),
         cmocka_unit_test(operators_mean_what_the_manual_says),
         cmocka_unit_test(memory_is_relocated_and_checked),
