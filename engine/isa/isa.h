@@ -1,7 +1,7 @@
 /*
  * isa/isa.h - instructions as data: decode, print, encode, draw at random, ask for attributes.
  *
- * Looks into: base.  Used by: guest, translate, execute, the analyser, tests.
+ * Looks into: base, virtualizability (its words only).  Used by: guest, translate, execute, the analyser, tests.
  * Made from:  one table per instruction set (riscv/rv64gc.isa) by gen/isagen; "engine/isa/rv64.h" is made by
  *             the build and enumerates the operations.
  *
@@ -73,9 +73,14 @@ enum isa_flow {
 };
 enum isa_mem { ISA_MEM_NONE, ISA_MEM_LOAD, ISA_MEM_STORE, ISA_MEM_LR, ISA_MEM_SC, ISA_MEM_AMO };
 enum isa_operand { ISA_OPERAND_NONE, ISA_OPERAND_X, ISA_OPERAND_F, ISA_OPERAND_NUMBER };
-enum isa_privilege { ISA_USER };
-/* Popek and Goldberg's classes as the table claims them; the analyser checks them. Trapping: traps in every mode. */
-enum isa_sensitivity { ISA_INNOCUOUS, ISA_CONTROL, ISA_BEHAVIOUR, ISA_TRAPPING };
+/* Popek and Goldberg's classes in the analyser's words. A row of the table claims privileged, control, location, mode,
+ * resource, innocuous or trapping, of which etc/isa/rv-s.yaml says what they rest on; the claims are held to its analysis. */
+enum isa_class {
+#define PG_WORD(id, text) ISA_CLASS_##id,
+#include "engine/virtualizability/words.def"
+#undef PG_WORD
+    ISA_CLASS_COUNT
+};
 
 struct isa_attr {
     const char *name;      /* "fadd.s", "c.addi"; unique */
@@ -90,8 +95,8 @@ struct isa_attr {
     uint8_t
         fp_bits; /* 0, 32, 64: of the operation's floating-point operands (fcvt.s.d: of the source) */
     bool uses_rm;
-    bool sets_flags; /* may set fflags */
-    uint8_t privilege, sensitivity;
+    bool sets_flags;           /* may set fflags */
+    uint16_t classes;          /* bit c: of enum isa_class */
     uint8_t rd, rs1, rs2, rs3; /* enum isa_operand: which register file */
     bool has_imm;
 };

@@ -108,8 +108,9 @@ static const char *operand_kind(const struct table *t, const struct row *base, e
 static void emit_attributes(const struct table *t, FILE *out)
 {
     fprintf(out, "const struct isa_attr isa_%s_attrs[%u] = {\n", t->isa, t->row_count + 1);
-    fprintf(out, "    {.name = \"illegal\", .extension = \"\", .flow = ISA_FLOW_TRAP, .sensitivity "
-                 "= ISA_TRAPPING},\n");
+    fprintf(out,
+            "    {.name = \"illegal\", .extension = \"\", .flow = ISA_FLOW_TRAP, .classes = 1u << "
+            "ISA_CLASS_TRAPPING},\n");
     for (unsigned n = 1; n <= t->row_count; n++) {
         const struct row *r = row_by_number(t, n), *b = r->base;
         fprintf(out,
@@ -121,11 +122,13 @@ static void emit_attributes(const struct table *t, FILE *out)
         put_upper(out, b->mem ? b->mem : "none");
         fprintf(out, ", .mem_bytes = %u, .mem_signed = %d, .barrier = %d, .fp_bits = %u,\n     ",
                 b->mem_bytes, b->is_signed, b->barrier, b->fp_bits);
-        fprintf(out, ".uses_rm = %d, .sets_flags = %d, .privilege = ISA_",
+        fprintf(out, ".uses_rm = %d, .sets_flags = %d, .classes = 0",
                 gen_slot_field(t, b, SLOT_RM) >= 0, b->flags);
-        put_upper(out, b->privilege);
-        fprintf(out, ", .sensitivity = ISA_");
-        put_upper(out, b->sensitivity);
+        for (unsigned c = 0; c < CLASS_COUNT; c++)
+            if (b->classes >> c & 1) {
+                fprintf(out, " | 1u << ISA_CLASS_");
+                put_upper(out, gen_class_names[c]);
+            }
         fprintf(out, ",\n     .rd = %s, .rs1 = %s, .rs2 = %s, .rs3 = %s, .has_imm = %d},\n",
                 operand_kind(t, b, SLOT_RD), operand_kind(t, b, SLOT_RS1),
                 operand_kind(t, b, SLOT_RS2), operand_kind(t, b, SLOT_RS3),

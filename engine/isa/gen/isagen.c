@@ -7,6 +7,12 @@
 
 const char *const gen_slot_names[SLOT_COUNT] = {"rd", "rs1", "rs2", "rs3", "rm", "aqrl", "imm"};
 const char *const gen_kind_names[KIND_COUNT] = {"x", "f", "x8", "f8", "s", "u"};
+const char *const gen_class_names[CLASS_COUNT] = {
+    [CLASS_PRIVILEGED] = "privileged", [CLASS_CONTROL] = "control",
+    [CLASS_LOCATION] = "location",     [CLASS_MODE] = "mode",
+    [CLASS_RESOURCE] = "resource",     [CLASS_INNOCUOUS] = "innocuous",
+    [CLASS_TRAPPING] = "trapping",
+};
 
 void gen_fail(const struct table *t, unsigned line, const char *fmt, ...)
 {

@@ -14,12 +14,14 @@
  *   insn NAME BITS... FORMAT [ATTRIBUTE...]
  *       BITS: 0 1 fixed, - operand, . ignored; 16 or 32 of them. Each operand bit belongs to a field.
  *       ATTRIBUTE: flow branch|jump|jump_ind|syscall|trap; load|store|lr|sc|amo BYTES; signed; barrier;
- *       fp 32|64; flags; privilege user; sensitivity innocuous|control|behaviour|trapping;
+ *       fp 32|64; flags; Popek and Goldberg's classes: privileged; control, location, mode, resource; innocuous
+ *       (also if no other is given); trapping;
  *       expands NAME (then the row takes NAME's attributes); spelt NAME (as the assembler writes it).
  *
  * Rules, each with a table under tests/unit/engine/isa/bad that must fail:
  *  (1) Names are unique and known when used.        (2) A field lies on operand bits only, each bit in one field.
  *  (3) No word matches two rows.                    (4) An expansion sets every slot of what it expands to.
+ *  (5) A row that is innocuous or trapping is not sensitive as well.
  */
 #ifndef ISAGEN_H
 #define ISAGEN_H
@@ -30,6 +32,13 @@
 
 enum slot { SLOT_RD, SLOT_RS1, SLOT_RS2, SLOT_RS3, SLOT_RM, SLOT_AQRL, SLOT_IMM, SLOT_COUNT };
 enum kind { KIND_X, KIND_F, KIND_X8, KIND_F8, KIND_S, KIND_U, KIND_COUNT };
+/* What the analyser can say of an instruction. A row claims some of it, and a test holds the claim to the analysis. */
+enum class {
+#define PG_WORD(id, text) CLASS_##id,
+#include "engine/virtualizability/words.def"
+#undef PG_WORD
+    CLASS_COUNT
+};
 
 struct seg {
     unsigned hi, lo;
@@ -68,7 +77,8 @@ struct row {
     char *expands;    /* name, or NULL */
     struct row *base; /* what it expands to, or itself */
     bool has_attributes;
-    const char *flow, *mem, *privilege, *sensitivity;
+    const char *flow, *mem;
+    unsigned classes; /* bit c: of enum class */
     unsigned mem_bytes, fp_bits;
     bool is_signed, barrier, flags;
     unsigned number; /* in the generated enum */
@@ -85,6 +95,8 @@ struct table {
 
 extern const char *const gen_slot_names[SLOT_COUNT];
 extern const char *const gen_kind_names[KIND_COUNT];
+/* NULL: follows from others, and no row may say it. */
+extern const char *const gen_class_names[CLASS_COUNT];
 
 _Noreturn void gen_fail(const struct table *t, unsigned line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -30,7 +30,7 @@ static char *need_word(const struct table *t, unsigned line, char **at, const ch
 static int find_name(const char *const *names, unsigned count, const char *w)
 {
     for (unsigned i = 0; i < count; i++)
-        if (!strcmp(names[i], w))
+        if (names[i] && !strcmp(names[i], w))
             return (int)i;
     return -1;
 }
@@ -227,8 +227,6 @@ static void parse_attribute(const struct table *t, struct row *r, const char *w,
 {
     static const char *const flows[] = {"none", "branch", "jump", "jump_ind", "syscall", "trap"};
     static const char *const mems[] = {"load", "store", "lr", "sc", "amo"};
-    static const char *const privileges[] = {"user"};
-    static const char *const sensitivities[] = {"innocuous", "control", "behaviour", "trapping"};
     if (!strcmp(w, "expands")) {
         r->expands = copy(need_word(t, r->line, at, "what it expands to"));
         return;
@@ -251,10 +249,8 @@ static void parse_attribute(const struct table *t, struct row *r, const char *w,
         r->fp_bits = number(t, r->line, need_word(t, r->line, at, "the operand size"), 64);
         if (r->fp_bits != 32 && r->fp_bits != 64)
             gen_fail(t, r->line, "operand size %u is not 32 or 64", r->fp_bits);
-    } else if (!strcmp(w, "privilege")) {
-        r->privilege = one_of(t, r, "privilege", privileges, COUNT(privileges), word(at));
-    } else if (!strcmp(w, "sensitivity")) {
-        r->sensitivity = one_of(t, r, "sensitivity", sensitivities, COUNT(sensitivities), word(at));
+    } else if (find_name(gen_class_names, CLASS_COUNT, w) >= 0) {
+        r->classes |= 1u << find_name(gen_class_names, CLASS_COUNT, w);
     } else if (!strcmp(w, "signed")) {
         r->is_signed = true;
     } else if (!strcmp(w, "barrier")) {
@@ -266,13 +262,22 @@ static void parse_attribute(const struct table *t, struct row *r, const char *w,
     }
 }
 
+/* Rule 5. */
+static void check_classes(const struct table *t, struct row *r)
+{
+    const unsigned sensitive =
+        1u << CLASS_CONTROL | 1u << CLASS_LOCATION | 1u << CLASS_MODE | 1u << CLASS_RESOURCE;
+    const unsigned harmless = 1u << CLASS_INNOCUOUS | 1u << CLASS_TRAPPING;
+    if (r->classes & harmless && r->classes & sensitive)
+        gen_fail(t, r->line, "'%s' is %s and cannot be sensitive as well", r->name,
+                 r->classes & 1u << CLASS_TRAPPING ? "trapping" : "innocuous");
+    if (!(r->classes & (sensitive | harmless)))
+        r->classes |= 1u << CLASS_INNOCUOUS;
+}
+
 static void parse_insn(struct table *t, unsigned line, char *at, char *extension)
 {
-    struct row r = {.line = line,
-                    .extension = extension,
-                    .flow = "none",
-                    .privilege = "user",
-                    .sensitivity = "innocuous"};
+    struct row r = {.line = line, .extension = extension, .flow = "none"};
     r.name = copy(need_word(t, line, &at, "the instruction's name"));
     for (unsigned i = 0; i < t->row_count; i++)
         if (!strcmp(t->rows[i].name, r.name))
@@ -289,6 +294,7 @@ static void parse_insn(struct table *t, unsigned line, char *at, char *extension
     check_coverage(t, &r);
     for (w = word(&at); w; w = word(&at))
         parse_attribute(t, &r, w, &at);
+    check_classes(t, &r);
     if (r.expands && r.has_attributes)
         gen_fail(t, line, "'%s' takes its attributes from '%s' and may have none of its own",
                  r.name, r.expands);

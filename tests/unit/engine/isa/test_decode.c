@@ -251,9 +251,10 @@ static void attributes_say_what_the_manual_says(void **state)
     assert_true(a->mem == ISA_MEM_AMO && a->mem_bytes == 4 && a->rs2 == ISA_OPERAND_X &&
                 a->rs3 == ISA_OPERAND_NONE);
     assert_int_equal(isa_rv64_attr(ISA_RV64_C_EBREAK)->flow, ISA_FLOW_TRAP);
-    assert_int_equal(isa_rv64_attr(ISA_RV64_ECALL)->sensitivity, ISA_TRAPPING);
-    assert_int_equal(isa_rv64_attr(ISA_RV64_CSRRS)->sensitivity, ISA_BEHAVIOUR);
-    assert_int_equal(isa_rv64_attr(ISA_RV64_ADD)->sensitivity, ISA_INNOCUOUS);
+    assert_int_equal(isa_rv64_attr(ISA_RV64_C_EBREAK)->classes, 1u << ISA_CLASS_TRAPPING);
+    assert_int_equal(isa_rv64_attr(ISA_RV64_CSRRS)->classes,
+                     1u << ISA_CLASS_PRIVILEGED | 1u << ISA_CLASS_RESOURCE);
+    assert_int_equal(isa_rv64_attr(ISA_RV64_ADD)->classes, 1u << ISA_CLASS_INNOCUOUS);
     for (uint16_t form = 1; form < ISA_RV64_FORM_COUNT; form++) {
         a = isa_rv64_attr(form);
         assert_int_equal(isa_rv64_form_by_name(a->name), form);
