@@ -118,7 +118,7 @@ static long int80(void)
     return r < 0 ? r : 0;
 }
 
-/* Own are: the null device, the log, the manager's socket, memory files and the page map, what the loop made, images. */
+/* Own are: the null device, the log, the sockets of the manager (3, and 4 where a later one comes to), memory files and the page map, what the loop made, images. */
 static long foreign_descriptors(void)
 {
     struct stat st;
@@ -127,7 +127,7 @@ static long foreign_descriptors(void)
         if (os_fstat(fd, &st))
             continue;
         bool own =
-            fd <= 3 || S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode) || (st.st_mode & S_IFMT) == 0;
+            fd <= 4 || S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode) || (st.st_mode & S_IFMT) == 0;
         if (!own)
             log_error("descriptor %d of mode %o", fd, st.st_mode);
         foreign += !own;

@@ -33,6 +33,9 @@ cp -a "$image" "$dir/root"
 mkdir "$dir/root/suite"
 cp "$@" "$guests/churn" "$guests/escape" "$dir/root/suite"
 vmctl image import "$dir/root" --name suite >/dev/null
+tar -C "$dir/root" -cJf "$dir/suite.tar.xz" .
+vmctl image import "$dir/suite.tar.xz" --name packed >/dev/null
+vmctl image export packed -o "$dir/out.tar" >/dev/null
 for program; do
     vmctl run --image suite -w /tmp -- "/suite/${program##*/}" >/dev/null 2>&1 </dev/null || :
 done
@@ -58,11 +61,25 @@ for where in vcpu helper loop; do
     pkill -KILL -P "$daemon" vmd-worker || :
     wait $guest || :
 done
+
+# A daemon that dies, and the one after it, which the worker hears then.
+vmctl run -d --image suite --name orphan -- sleep 100 >/dev/null
+kill -KILL "$daemon"
+"$bin/vmd" --socket "$VMD_SOCKET" --state "$dir/state" --stop-grace 0 >>"$dir/vmd.log" 2>&1 &
+next=$!
+n=0
+until vmctl ps 2>/dev/null | grep -q orphan; do
+    n=$((n + 1))
+    [ $n -lt 200 ] || { cat "$dir/vmd.log"; echo "calls: the next vmd does not have the guest"; exit 1; }
+    sleep 0.05
+done
+vmctl kill orphan >/dev/null
+kill $next
+wait $next || :
+wait $vmd 2>/dev/null || :
+vmd=
 if grep -q SIGSYS "$dir/vmd.log"; then
     grep SIGSYS "$dir/vmd.log"
     exit 1
 fi
-stop
-wait $vmd 2>/dev/null || :
-vmd=
 "$tests/system-calls" "$dir/trace"

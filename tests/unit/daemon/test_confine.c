@@ -68,7 +68,7 @@ static void no_rule_opens_runs_or_reaches_out(void **state)
         SYS_accept,
         SYS_kill,
         SYS_tkill,
-        SYS_ioctl,
+
         SYS_mount,
         SYS_chroot,
         SYS_unshare,
