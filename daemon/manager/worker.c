@@ -17,6 +17,7 @@
 
 #define MESSAGE_BYTES_MAX (256 * 1024) /* from a worker */
 #define WORKER_EXIT_ABORT 134          /* WK_EXIT_ABORT */
+#define IDLE_MS 2000                   /* a tenant may want its worker again */
 #define EARLY_DEATHS_MAX 5             /* in a row; then waiting guests are refused */
 
 uint32_t mgr_worker_pid(const struct mgr_worker *w)
@@ -241,6 +242,7 @@ static void leave_books(struct mgr_worker *w)
     struct mgr *m = w->m;
     list_remove(&w->link);
     list_remove(&w->dirty);
+    mgr_deadline_clear(&m->timers, &w->idle);
     m->worker_count--;
     if (!w->ready && w->adopted)
         m->adopting_count--;
@@ -448,22 +450,23 @@ void mgr_worker_started(struct mgr_guest *g)
         uv_timer_start(&g->m->respawn_timer, on_respawn, 0, 0);
 }
 
-/* A worker of a tenant without guests goes when the tenant has another, or it was for one guest. One of nobody's stays: rule (2). */
-static void retire(struct mgr_worker *w)
+/* A tenant's worker without guests: it was for one guest, or the tenant had its time to come back. One of nobody's stays: rule (2). */
+static void on_idle(struct mgr_deadline *d)
 {
-    bool spare = w->once;
-    if (w->ending || w->guest_count || !w->tenant)
-        return;
-    list_for_each(l, &w->m->workers)
-    {
-        const struct mgr_worker *o = list_entry(l, struct mgr_worker, link);
-        spare |= o != w && !o->ending && o->ready && o->tenant == w->tenant && !o->once &&
-                 o->guest_count < w->m->config->workers_guests;
-    }
-    if (!spare)
+    struct mgr_worker *w = container_of(d, struct mgr_worker, idle);
+    if (w->ending || w->guest_count)
         return;
     w->ending = true;
     mgr_child_hang_up(&w->child);
+}
+
+static void now_idle(struct mgr_worker *w)
+{
+    struct err err;
+    if (w->ending || w->guest_count)
+        return;
+    if (mgr_deadline_set(&w->m->timers, &w->idle, w->once ? 0 : IDLE_MS, on_idle, &err))
+        log_error("worker %u: %s", mgr_worker_pid(w), err.text);
 }
 
 void mgr_worker_release(struct mgr_guest *g)
@@ -480,10 +483,7 @@ void mgr_worker_release(struct mgr_guest *g)
     if (!w)
         return;
     w->guest_count--;
-    if (w->guest_count == 0 && !w->ending) {
-        w->idle = true; /* looked at when its last message was sent */
-        mark_dirty(w);
-    }
+    now_idle(w); /* not before its last message was sent: by the timer, after this turn's flush */
     if (!list_empty(&m->start_turns))
         uv_timer_start(&m->respawn_timer, on_respawn, 0, 0);
 }
@@ -508,10 +508,6 @@ void mgr_workers_flush(struct mgr *m)
         if (pb_channel_flush(&w->ch, &err) && err.code != ERR_UNAVAILABLE) /* else its exit tells */
             mgr_worker_kill(w, err.text);
         mgr_child_poll(&w->child, pb_channel_pending(&w->ch) > 0);
-        if (w->idle && w->guest_count == 0 && !pb_channel_pending(&w->ch)) {
-            w->idle = false;
-            retire(w);
-        }
     }
 }
 

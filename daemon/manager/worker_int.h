@@ -6,6 +6,7 @@
 
 #include "daemon/manager/child.h"
 #include "daemon/manager/tenant.h"
+#include "daemon/manager/timer.h"
 #include "daemon/manager/worker.h"
 #include "proto/channel.h"
 
@@ -19,7 +20,7 @@ struct mgr_worker {
     struct list guests;
     unsigned guest_count;
     bool once;     /* for one guest, and then no more */
-    bool idle;     /* its last guest left; it may be one too many */
+    struct mgr_deadline idle; /* its last guest left; when it passes, it goes */
     bool adopted;  /* started by an earlier daemon */
     bool ready;    /* said hello */
     bool ending;   /* told to go, or killed */

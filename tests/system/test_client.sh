@@ -92,7 +92,7 @@ case $(offers run --image=fa) in --image=fake\ ) ;; *) fail "images behind =: $(
 case $(offers ps -o js) in "json jsonl ") ;; *) fail "forms: $(offers ps -o js)" ;; esac
 case $(offers run --re) in *--restart*) ;; *) fail "options: $(offers run --re)" ;; esac
 case $(offers kill -s HU) in HUP\ ) ;; *) fail "signals: $(offers kill -s HU)" ;; esac
-[ "$(offers image import '')" = ":dirs " ] || fail "folders: $(offers image import '')"
+[ "$(offers image import '')" = ":files " ] || fail "folders and archives: $(offers image import '')"
 [ -z "$(VMD_SOCKET=$dir/nosuch "$vmctl" __complete stop '' 2>&1)" ] || fail "without a daemon completion is silent"
 kill -STOP "$daemon"
 before=$(date +%s%N)
