@@ -119,12 +119,12 @@ f was'
 [ "$(look "$app")" = "$want" ] || fail "layers: $(diff <(echo "$want") <(look "$app"))"
 [ "$(cat "$dir/x/file")" = second ] || fail "the upper layer's content: $(cat "$dir/x/file")"
 [ "$(cat "$dir/x/hard2")" = hard ] || fail "a file whose first name was hidden keeps its content"
-run image inspect app
-for line in "entrypoint:   /bin/app --flag" "cmd:          'x y' 'it'\\''s'" "env:          A=b c" "workdir:      /work" \
-    "user:         web:staff (33:55)" "architecture: riscv64" "label:        who=test" "name:         app" "entries:      14"; do
+run image inspect -o jsonl app
+for part in '"entrypoint":["/bin/app","--flag"]' '"cmd":["x y","it'"'"'s"]' '"env":["PATH=/bin","A=b c"]' '"workdir":"/work"' '"user":"web:staff"' \
+    '"uid":33' '"gid":55' '"architecture":"riscv64"' '"labels":["who=test"]' '"names":["app"' '"entries":"14"'; do
     case $out in
-    *"$line"*) ;;
-    *) fail "inspect: no \"$line\" in: $out" ;;
+    *"$part"*) ;;
+    *) fail "inspect: no $part in: $out" ;;
     esac
 done
 if command -v skopeo >/dev/null; then # what another tool makes of our layout is the same image
@@ -141,9 +141,10 @@ run image import "$a/oci-short.tar"
 expect "a layer whose last block is cut off" 0 "sha256-*"
 while read -r name ids; do
     run image import "$a/$name.tar" --name user
-    run image inspect user
+    run image inspect -o jsonl user
     case $out in
-    *"($ids)"*) ;;
+    *"\"uid\":${ids%:*},"*"\"gid\":${ids#*:},"*) ;;
+    *'"user":'*"\"uid\":${ids%:*},"*) [ "${ids#*:}" = 0 ] || fail "$name: not $ids: $out" ;; # 0 is left out
     *) fail "$name: not $ids: $out" ;;
     esac
 done <<'U'
@@ -259,7 +260,7 @@ for _ in 1 2 3 4 5; do
     { wait "$daemon"; wait $client; } 2>/dev/null
     start_daemon
     run image inspect kept2
-    expect "an image outlives kill -9" 0 "*$kept*name: *kept*workdir: *"
+    expect "an image outlives kill -9" 0 "*$kept*names:*kept*"
     [ -s "$dir/maybe" ] && { run image inspect maybe; expect "so does one that was answered" 0 "*entries:*"; }
     clean "kill -9"
 done

@@ -106,7 +106,10 @@ wait $client
 start_daemon
 run image ls -q
 expect "images are there after a restart" 0 "fake"
-# A daemon that is killed takes its workers along, and the next one finds everything free.
+# A daemon that is killed takes its workers along, if it is told to, and the next one finds everything free.
+stop_daemon
+printf 'workers:\n  running_guests: lose\n' >"$dir/lose.yaml"
+start_daemon --config "$dir/lose.yaml"
 guest -d spin
 workers=$(pgrep -P $daemon)
 kill -KILL $daemon
