@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -127,6 +128,97 @@ static void a_record_costs_at_most_its_bytes_and_a_head(void **state)
     mgr_console_fini(&c, true);
 }
 
+static void say(struct mgr_console *c, const char *text, int64_t time_ns)
+{
+    assert_true(mgr_console_put(c, 1, text, strlen(text), time_ns));
+}
+
+static void text_from(const struct mgr_console *c, struct mgr_cursor at, char *out, size_t cap)
+{
+    struct mgr_piece piece;
+    size_t n = 0, k;
+    while ((k = mgr_console_get(c, &at, &piece, out + n, cap - 1 - n)))
+        n += k;
+    out[n] = 0;
+}
+
+static void reading_begins_at_a_line_a_time_or_a_byte(void **state)
+{
+    (void)state;
+    const int64_t s = 1000000000;
+    struct mgr_console c;
+    char text[100];
+    assert_int_equal(mgr_console_init(&c, MGR_CONSOLE_KEPT, NULL, NULL), OK);
+    text_from(&c, mgr_console_tail(&c, 3), text, sizeof text);
+    assert_string_equal(text, "");
+    say(&c, "one\ntwo\nth", 10 * s);
+    say(&c, "ree\nfour\n", 20 * s);
+    text_from(&c, mgr_console_tail(&c, 0), text, sizeof text);
+    assert_string_equal(text, "");
+    text_from(&c, mgr_console_tail(&c, 1), text, sizeof text);
+    assert_string_equal(text, "four\n");
+    text_from(&c, mgr_console_tail(&c, 2), text, sizeof text);
+    assert_string_equal(text, "three\nfour\n");
+    text_from(&c, mgr_console_tail(&c, 4), text, sizeof text);
+    assert_string_equal(text, "one\ntwo\nthree\nfour\n");
+    text_from(&c, mgr_console_tail(&c, 400), text, sizeof text);
+    assert_string_equal(text, "one\ntwo\nthree\nfour\n");
+    say(&c, "not ended", 30 * s);
+    text_from(&c, mgr_console_tail(&c, 2), text, sizeof text);
+    assert_string_equal(text, "four\nnot ended");
+    text_from(&c, mgr_console_since(&c, 15 * s), text, sizeof text);
+    assert_string_equal(text, "ree\nfour\nnot ended");
+    text_from(&c, mgr_console_since(&c, 31 * s), text, sizeof text);
+    assert_string_equal(text, "");
+    text_from(&c, mgr_console_from(&c, 9), text, sizeof text);
+    assert_string_equal(text, "hree\nfour\nnot ended");
+    text_from(&c, mgr_console_from(&c, 1000), text, sizeof text);
+    assert_string_equal(text, "");
+    mgr_console_fini(&c, true);
+}
+
+/* What a daemon that is killed anywhere leaves: the bytes of the file after some of the stores were done. */
+static void a_file_outlives_its_daemon_and_a_damaged_one_begins_anew(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/vv-console.XXXXXX", text[100];
+    struct mgr_console c, d;
+    struct mgr_cursor at = mgr_console_begin();
+    uint64_t lost = 0, got = 0, n;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(mgr_console_init(&c, 8192, path, NULL), OK);
+    for (int i = 0; i < 900; i++)
+        put(&c, 1 + (unsigned)(i % 3 == 0), 1 + (size_t)(i * 7 % 600));
+    uint64_t seq = mgr_console_seq(&c);
+    mgr_console_fini(&c, false);
+    assert_int_equal(mgr_console_init(&d, 8192, path, NULL), OK);
+    mgr_console_restore(&d);
+    assert_int_equal(mgr_console_seq(&d), seq);
+    put(&d, 1, 100); /* it goes on */
+    /* the newest record says more than head: the daemon was killed between the two stores */
+    d.book->head -= 40;
+    while ((n = read_some(&d, &at, 7777, &lost)) && at.seq < seq)
+        got += n;
+    mgr_console_fini(&d, false);
+    assert_true(got > 8192);
+    assert_int_equal(mgr_console_init(&d, 8192, path, NULL), OK);
+    mgr_console_restore(&d);
+    assert_int_equal(mgr_console_seq(&d), seq + 60);
+    d.book->tail += 5; /* nonsense */
+    mgr_console_fini(&d, false);
+    assert_int_equal(mgr_console_init(&d, 8192, path, NULL), OK);
+    mgr_console_restore(&d);
+    assert_int_equal(mgr_console_seq(&d), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+    say(&d, "anew", 1);
+    text_from(&d, mgr_console_begin(), text, sizeof text);
+    assert_string_equal(text, "anew");
+    mgr_console_fini(&d, true);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +226,8 @@ int main(void)
         cmocka_unit_test(a_reader_left_behind_learns_what_it_lost_and_the_last_256_kib_are_kept),
         cmocka_unit_test(random_readers_see_every_byte_once_or_counted),
         cmocka_unit_test(a_record_costs_at_most_its_bytes_and_a_head),
+        cmocka_unit_test(reading_begins_at_a_line_a_time_or_a_byte),
+        cmocka_unit_test(a_file_outlives_its_daemon_and_a_damaged_one_begins_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
