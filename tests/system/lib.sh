@@ -5,6 +5,7 @@ bin=$BUILD/bin
 vmctl=$bin/vmctl
 stub=$BUILD/tests/bin/vmd-worker-stub
 dir=$(mktemp -d)
+export HOME=$dir XDG_CONFIG_HOME=$dir/config # the files of whoever runs the tests are no part of them
 export VMD_SOCKET=$dir/run/vmd.sock
 failures=0
 daemon=
