@@ -3,13 +3,12 @@
  *
  * Looks into: base, snapshot.  Used by: every tier, the run loop, the OS-call emulator.
  *
- * While guest code runs in T1, rsp points at this structure; below it lies the stack that helpers run on,
- * below that a guard page. Offsets are the ABI of all tiers and of cached code: VCPU_ABI names the layout and
+ * While guest code runs in T1, rsp points at this structure; below it lies the stack of translated code (return
+ * addresses of landings), below that a guard page. Offsets are the ABI of all tiers and of cached code: VCPU_ABI names the layout and
  * is part of every code-space key. 512 KiB jump tables belong to (code space, vCPU) and are filled by the owning vCPU only.
  *
  * Rules:
- *  (1) r[i], f[i], pc, mxcsr, frm are exact at every exit to C, but for the pinned registers while a helper
- *      called through a light stub runs.
+ *  (1) r[i], f[i], pc, mxcsr, frm are exact at every exit to C.
  *  (2) r[0] of a RISC-V guest is 0 and never written.
  *  (3) mxcsr has all exceptions masked, FZ and DAZ clear; its sticky bits are the guest's fflags, its
  *      rounding bits equal frm while frm <= 3.
@@ -25,7 +24,7 @@
 
 typedef uint64_t gva_t; /* guest virtual address */
 
-#define VCPU_ABI 1u
+#define VCPU_ABI 2u
 #define VCPU_GPR_COUNT 32
 #define VCPU_FPR_COUNT 32
 #define VCPU_STACK_BYTES ((size_t)128 << 10)
@@ -100,7 +99,6 @@ static inline uint64_t cpu_jt_none(size_t i)
 }
 
 #define CPU_RES_NONE UINT64_MAX /* res_addr: no reservation */
-#define CPU_HELPER_MAX 64       /* slots of the helper table; engine/cpu/helper.def names them */
 
 struct mem_space;
 
@@ -117,14 +115,12 @@ struct vcpu {
     uint64_t res_addr, res_val; /* LR reservation: confined address and the value loaded (sign-extended as in rd) */
     uint8_t *window; /* host address of guest address 0; also %gs base while in T1 */
     uint64_t icount; /* instructions that T0 executed; T1 counts only if asked to */
-    uint64_t helper_insns; /* of those, the ones T1 handed to a helper (counted with icount) */
-    uint64_t time_offset; /* spare */
+    uint64_t time_offset; /* ns from the host's clock to the guest's */
     struct cpu_trap trap;
     uint64_t fault_rip, fault_addr, borrowed; /* see CPU_EXIT_FAULT; borrowed: the real value of a pinned
                                                  register that the code had lent out (side table says which) */
     uint64_t host_rsp;
     uint32_t host_mxcsr, fault_is_write;
-    const void *helper[CPU_HELPER_MAX];
 
     /* not touched by generated code */
     struct mem_space *space; /* what the accessors work on */
@@ -133,7 +129,7 @@ struct vcpu {
     uint64_t fetch_page, fetch_gen; /* mem_fetch: the page last fetched from, and what was executable then */
 };
 
-/* The state with its helper stack and guard page. */
+/* The state with its stack and guard page. */
 res_t cpu_vcpu_new(struct vcpu **v, struct err *err);
 void cpu_vcpu_free(struct vcpu *v);
 void cpu_regs_load(struct vcpu *v, const struct cpu_regs *regs); /* also drops the reservation */

@@ -103,11 +103,6 @@ void run_engine_stats(struct run_engine *e, struct run_stats *out)
         .faults = n[PROF_FAULTS],
         .exits = n[PROF_EXITS],
     };
-    pthread_mutex_lock(&e->lock);
-    for (uint32_t i = 0; i < e->config.vcpu_count; i++)
-        if (e->vcpus[i]) /* a count that lags a little while its thread runs */
-            out->helper_insns += __atomic_load_n(&e->vcpus[i]->v->helper_insns, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&e->lock);
 }
 
 /* ---- vCPUs ---- */
@@ -128,7 +123,6 @@ static res_code_t make_vcpu(struct run_engine *e, struct run_vcpu *rv, struct er
             xl_thread_new(e->xl, &rv->source, nudge, rv, &rv->xt, err) != OK)
             return FAIL;
         rv->ct = xl_cc_thread(rv->xt);
-        e->config.host->bind_helpers(rv->v);
     }
     return OK;
 }

@@ -43,8 +43,7 @@ enum run_why {
 
 struct run_stats {
     uint64_t insns_t0, blocks_translated, insns_translated, host_bytes, translate_ns, misses,
-        chained, retired, evictions, faults, exits,
-        helper_insns; /* helper_insns: guest instructions translated to helper calls, by execution if counted */
+        chained, retired, evictions, faults, exits;
 };
 
 /* Once per process, before the first engine: SIGSEGV and SIGBUS handlers (the only ones in the house). */

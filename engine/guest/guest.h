@@ -12,7 +12,7 @@ struct ir_block;
 
 enum gst_option {
     GST_WINDOW32 = 1, /* 4 GiB window: 32-bit addresses, no masks, no sp condition */
-    GST_FP_SOFT = 2,  /* frm is 4..7: every operation with dynamic rounding is a helper call */
+    GST_FP_SOFT = 2,  /* frm is 4..7: T0 executes every operation with dynamic rounding */
 };
 
 struct gst_lift {

@@ -4,8 +4,8 @@
  *
  * Looks into: cpu, ir.  Used by: codecache, translate, execute.
  *
- * All addresses in here are offsets in the code cache, so emitted code is position independent: helpers are
- * called through [state + helper slot], guest memory through %gs or the window register, stubs by rel32 inside the cache.
+ * All addresses in here are offsets in the code cache, so emitted code is position independent: guest memory
+ * is reached through %gs or the window register, stubs by rel32 inside the cache.
  */
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
@@ -17,7 +17,7 @@ struct ir_block;
 
 enum host_feature {
     HOST_FEATURE_AVX = 1,      /* VEX forms; without it legacy SSE */
-    HOST_FEATURE_FMA = 2,      /* without it fused multiply-add is a helper call */
+    HOST_FEATURE_FMA = 2,      /* without it T0 executes fused multiply-add */
     HOST_FEATURE_BMI2 = 4,     /* without it rcx is not pinned: shifts need it */
     HOST_FEATURE_AVX512 = 8,   /* F + VL + DQ: 32 xmm registers */
     HOST_FEATURE_BMI1 = 16,
@@ -90,8 +90,6 @@ struct host_ops {
                         struct host_code *c, struct err *err);
     /* Make the rel32 at site (writable view; cache offset site_off) lead to target_off: one aligned 4-byte store. */
     void (*patch)(void *site, uint32_t site_off, uint32_t target_off);
-    /* Fill v->helper[]. */
-    void (*bind_helpers)(struct vcpu *v);
 };
 
 extern const struct host_ops x64_host_ops; /* engine/host/x64; named by engine/vm only */

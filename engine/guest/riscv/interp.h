@@ -56,7 +56,7 @@ void rv_insn_init(struct rv_insn *i, uint32_t word);
 
 /* guest_ops.step; see engine/guest/guest.h. */
 enum cpu_exit rv_step(struct vcpu *v, uint64_t n, bool to_branch);
-/* Execute the instruction `word` as if it stood at v->pc: for helpers of translated code, and for tests.
+/* Execute the instruction `word` as if it stood at v->pc: for tests.
  * CPU_EXIT_NEXT with v->pc moved on, or why it could not be. Registers must be home. */
 enum cpu_exit rv_exec(struct vcpu *v, uint32_t word);
 

@@ -553,16 +553,10 @@ static uint32_t x64_features(void)
     return f;
 }
 
-static void x64_bind_helpers(struct vcpu *v)
-{
-    (void)v;
-}
-
 const struct host_ops x64_host_ops = {
     .name = "x86-64",
     .features = x64_features,
     .emit_stubs = x64_emit_stubs,
     .lower = x64_lower,
     .patch = x64_patch,
-    .bind_helpers = x64_bind_helpers,
 };

@@ -217,7 +217,6 @@ static void rig_open(uint32_t features, uint64_t window_bytes)
         (*v[i])->mask = window_bytes - 1;
         (*v[i])->window = rig.window[i];
     }
-    x64_host_ops.bind_helpers(rig.t1);
     rig_flush();
 }
 
