@@ -8,7 +8,7 @@ build='gcc libc6-dev cmake ninja-build pkgconf libuv1-dev libprotobuf-c-dev prot
     debian-archive-keyring'
 test='libcmocka-dev qemu-user gcc-riscv64-linux-gnu libc6-dev-riscv64-cross erofs-utils clang libclang-rt-14-dev ccache
     strace procps python3-grpcio openssl nghttp2-client curl python3-minimal dpkg-dev debootstrap
-    zstd xz-utils python3 tar attr groff zsh fish'
+    zstd xz-utils python3 tar attr groff zsh fish z3'
 
 # a reflection client comes from npm; where there is one already (of another origin), Debian's is not wanted
 command -v npm >/dev/null || test="$test npm"
