@@ -247,7 +247,7 @@ static void set_limits(struct cf_report *r, const struct cf_limits *l)
 static bool confined;
 
 /* LeakSanitizer's own question, at the end. It stops threads with ptrace, which a confined process does not permit. */
-int __lsan_is_turned_off(void);
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
 {
     return confined;
