@@ -4,12 +4,13 @@
 #include <ctype.h>
 #include <string.h>
 
+static const char *const state_names[] = {"unspecified", "created",  "starting",
+                                          "running",     "stopping", "ended",
+                                          "failed",      "paused",   "restarting"};
+
 const char *mgr_state_name(PbGuestState state)
 {
-    static const char *const names[] = {"unspecified", "created",  "starting",
-                                        "running",     "stopping", "ended",
-                                        "failed",      "paused",   "restarting"};
-    return (unsigned)state < ARRAY_LEN(names) ? names[state] : "unspecified";
+    return state_names[(unsigned)state < ARRAY_LEN(state_names) ? state : 0];
 }
 
 struct reader {
@@ -59,6 +60,37 @@ static res_code_t read_field(struct reader *r, struct mgr_term *t)
     return OK;
 }
 
+/* *: any characters. Linear: the last star is the only one that is tried again. */
+static bool matches(const char *pattern, const char *s)
+{
+    const char *star = NULL, *retry = s;
+    while (*s) {
+        if (*pattern == '*') {
+            star = pattern++;
+            retry = s;
+        } else if (*pattern == *s) {
+            pattern++;
+            s++;
+        } else if (star) {
+            pattern = star + 1;
+            s = ++retry;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
+static bool some_state(const char *pattern)
+{
+    for (size_t i = 1; i < ARRAY_LEN(state_names); i++)
+        if (matches(pattern, state_names[i]))
+            return true;
+    return false;
+}
+
 static res_code_t read_value(struct reader *r, struct mgr_term *t)
 {
     bool quoted = *r->at == '"';
@@ -70,6 +102,9 @@ static res_code_t read_value(struct reader *r, struct mgr_term *t)
         return expected(r, "a shorter value");
     memcpy(t->value, r->at, n);
     t->value[n] = 0;
+    if (!strcmp(t->field, "state") && !some_state(t->value))
+        return expected(
+            r, "created, starting, running, stopping, ended, failed, paused or restarting");
     r->at += n + quoted;
     return OK;
 }
@@ -96,29 +131,6 @@ res_code_t mgr_filter_parse(struct mgr_filter *f, const char *text, struct err *
             return expected(&r, "a term");
     }
     return OK;
-}
-
-/* *: any characters. Linear: the last star is the only one that is tried again. */
-static bool matches(const char *pattern, const char *s)
-{
-    const char *star = NULL, *retry = s;
-    while (*s) {
-        if (*pattern == '*') {
-            star = pattern++;
-            retry = s;
-        } else if (*pattern == *s) {
-            pattern++;
-            s++;
-        } else if (star) {
-            pattern = star + 1;
-            s = ++retry;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
 }
 
 static const char *value_of(const PbGuest *g, const char *field)

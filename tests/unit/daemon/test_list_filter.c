@@ -65,6 +65,7 @@ static void a_malformed_filter_is_refused_with_its_column(void **state)
     static const struct {
         const char *text, *where;
     } bad[] = {{"stat=running", "column 1"},
+               {"name=a and state=runing", "column 18"},
                {"state", "column 6"},
                {"state running", "column 7"},
                {"state=running name=x", "column 15"},
