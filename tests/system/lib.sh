@@ -8,6 +8,8 @@ dir=$(mktemp -d)
 export HOME=$dir XDG_CONFIG_HOME=$dir/config # the files of whoever runs the tests are no part of them
 export VMD_SOCKET=$dir/run/vmd.sock
 failures=0
+latency_runs=200
+grep -q '^VV_SANITIZE:.*=.' "$BUILD/CMakeCache.txt" && latency_runs=20 # each command takes half a second in such a build
 daemon=
 
 say() { printf '%s\n' "$*"; }

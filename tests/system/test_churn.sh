@@ -3,8 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 fake_image
 start_daemon
-n=200
-grep -q '^VV_SANITIZE:.*=.' "$BUILD/CMakeCache.txt" && n=20 # each command takes half a second in such a build
+n=$latency_runs
 for _ in $(seq 20); do guest --rm echo x; done
 run version
 before=$(ls /proc/$daemon/fd | wc -l)

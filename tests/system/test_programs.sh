@@ -94,11 +94,12 @@ stop_daemon
 start_daemon
 run run --image "$digest" t
 expect "not an image" 125 "" "?*"
-"$BUILD/tests/bin/system-latency" "$vmctl" run --rm -n --image root t motd >"$dir/latency" || fail "200 runs"
+n=$latency_runs
+"$BUILD/tests/bin/system-latency" -n $n "$vmctl" run --rm -n --image root t motd >"$dir/latency" || fail "$n runs"
 say "vmctl run of a static program, ms: median, p99, worst: $(cat "$dir/latency")"
 for i in 1 2 3; do g -d --name busy$i t spin; done
-"$BUILD/tests/bin/system-latency" -p "$vmctl run -d --rm --name victim --image root t spin >/dev/null" "$vmctl" kill victim \
-    >"$dir/latency" || fail "200 kills"
+"$BUILD/tests/bin/system-latency" -n $n -p "$vmctl run -d --rm --name victim --image root t spin >/dev/null" "$vmctl" kill victim \
+    >"$dir/latency" || fail "$n kills"
 say "vmctl kill beside three that spin, ms: median, p99, worst: $(cat "$dir/latency")"
 run rm -f busy1 busy2 busy3
 [ "$(grep -c 'worker' "$dir/log")" = 0 ] || fail "no worker died: $(grep worker "$dir/log")"
