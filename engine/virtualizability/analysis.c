@@ -321,7 +321,7 @@ void pg_analysis_free(struct pg_analysis *a)
 
 int pg_exit_code(const struct pg_analysis *a)
 {
-    bool wrong = a->expect_wrong_count > 0, fails = false, unknown = false;
+    bool wrong = a->contradicted_count > 0, fails = false, unknown = false;
     static const enum pg_theorem both_senses[] = {PG_T1, PG_DIRECT_T1};
     for (int t = 0; t < PG_THEOREM_COUNT; t++)
         wrong |= a->verdict_wrong[t] != NULL;

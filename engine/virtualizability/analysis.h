@@ -129,6 +129,7 @@ struct pg_result {
     uint32_t advice_count;
     const char
         *expect_wrong; /* how it differs from `expect`; NULL: it does not, or nothing is expected */
+    bool contradicted; /* expect_wrong says more than that something is undecided */
 };
 
 struct pg_analysis {
@@ -140,7 +141,7 @@ struct pg_analysis {
     const char *verdict_why[PG_THEOREM_COUNT]; /* one sentence */
     const char
         *verdict_wrong[PG_THEOREM_COUNT]; /* how it differs from the file's `verdict`; NULL */
-    uint32_t critical_count, undecided_count, expect_wrong_count, bounded_count;
+    uint32_t critical_count, undecided_count, expect_wrong_count, contradicted_count, bounded_count;
     const char **leaves_out; /* what the model says nothing about: always, and by the file */
     uint32_t leaves_out_count;
     bool timed_out;
@@ -166,7 +167,7 @@ res_t pg_analyse(const struct pg_spec *spec, const struct pg_options *options,
 void pg_analysis_free(
     struct pg_analysis *a); /* NULL is fine; the specification stays the caller's */
 
-/* Exit code of `vmctl isa check`: 3 is not from here. 0 both theorem-1 verdicts hold; 4 differs from expect or verdict;
+/* Exit code of `vmctl isa check`: 3 is not from here. 0 both theorem-1 verdicts hold; 4 differs from expect or verdict (what is undecided does not);
  * 1 fails; 5 undecided. 4 goes before 1, 1 before 5. */
 int pg_exit_code(const struct pg_analysis *a);
 

@@ -97,7 +97,7 @@ static const char *disagreement_of(struct pg_analysis *a, const struct pg_result
 }
 
 /* NULL: as expected. */
-static const char *expect_wrong(struct pg_analysis *a, const struct pg_result *r)
+static const char *expect_wrong(struct pg_analysis *a, struct pg_result *r)
 {
     static const enum pg_word exact[] = {PG_WORD_PRIVILEGED, PG_WORD_INNOCUOUS, PG_WORD_TRAPPING};
     const struct pg_insn *insn = r->insn;
@@ -114,6 +114,7 @@ static const char *expect_wrong(struct pg_analysis *a, const struct pg_result *r
         enum pg_answer got = r->word[w].answer;
         if (want == 0 || got == (want > 0 ? PG_YES : PG_NO))
             continue;
+        r->contradicted |= got != PG_UNDECIDED;
         size_t n = strlen(text);
         snprintf(text + n, sizeof text - n, "%s%s%s was expected and is %s", n ? "; " : "",
                  want < 0 ? "not " : "", pg_word_text(w),
@@ -281,6 +282,7 @@ void pg_judge_all(struct pg_analysis *a, bool only_one)
         a->critical_count += r->critical != PG_NOT_CRITICAL;
         a->undecided_count += r->undecided;
         a->expect_wrong_count += r->expect_wrong != NULL;
+        a->contradicted_count += r->contradicted;
         a->bounded_count += rests_on_bounds(r);
     }
     decide(a, PG_T1, only_one);

@@ -302,8 +302,9 @@ static void what_is_not_reached_in_time_is_undecided(void **state)
 {
     (void)state;
     struct pg_options options = {.timeout_ns = 1};
-    analyse_with(TOY INSN("NOP", "A = A;"), &options);
+    analyse_with(TOY INSN("NOP", "A = A;") "  expect: [innocuous]\n", &options);
     assert_true(analysis->timed_out);
+    assert_non_null(result("NOP")->expect_wrong);
     assert_int_equal(analysis->verdict[PG_T1], PG_UNKNOWN);
     assert_int_equal(pg_exit_code(analysis), 5);
 }
