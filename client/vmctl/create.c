@@ -254,26 +254,33 @@ static void keep_tty(void *ctx, const ProtobufCMessage *m)
     *(bool *)ctx = ((const PbGuest *)m)->tty;
 }
 
-static int start_attached(struct ctl_args *a)
+/* As the guest was created: with a terminal or without. The exit code. */
+static int attach_to(struct ctl_args *a, struct ctl_attach *what)
 {
+    PbGetGuestRequest get = PB_GET_GUEST_REQUEST__INIT;
     struct ctl_conn c;
     struct err err;
-    PbGetGuestRequest get = PB_GET_GUEST_REQUEST__INIT;
+    int code;
+    get.name = a->pos[0];
+    if (ctl_connect(&c, a, &err) ||
+        ctl_call(&c, PB_METHOD_get_guest, &get.base, 0, keep_tty, &what->tty, &err))
+        code = ctl_fail(&err);
+    else
+        code = ctl_attach(&c, what);
+    ctl_close(&c);
+    return code;
+}
+
+static int start_attached(struct ctl_args *a)
+{
+    struct err err;
     struct ctl_attach what = {
         .name = a->pos[0], .start = true, .with_stdin = !ctl_has(a, OPT_NO_STDIN)};
-    int code;
     if (a->pos_count != 1)
         err_set(&err, ERR_INVALID, "--attach goes with one guest");
     if (a->pos_count != 1 || ctl_attach_keys(a, &what, &err))
         return ctl_usage(&err);
-    get.name = a->pos[0];
-    if (ctl_connect(&c, a, &err) ||
-        ctl_call(&c, PB_METHOD_get_guest, &get.base, 0, keep_tty, &what.tty, &err))
-        code = ctl_fail(&err);
-    else
-        code = ctl_attach(&c, &what);
-    ctl_close(&c);
-    return code;
+    return attach_to(a, &what);
 }
 
 int ctl_cmd_start(struct ctl_args *a)
@@ -299,26 +306,16 @@ int ctl_cmd_start(struct ctl_args *a)
 
 int ctl_cmd_attach(struct ctl_args *a)
 {
-    struct ctl_conn c;
     struct err err;
-    PbGetGuestRequest get = PB_GET_GUEST_REQUEST__INIT;
     struct ctl_attach what = {.name = a->pos[0],
                               .with_stdin = !ctl_has(a, OPT_NO_STDIN),
                               .shared = ctl_has(a, OPT_SHARED),
                               .take_over = ctl_has(a, OPT_TAKE_OVER),
                               .no_replay = ctl_has(a, OPT_NO_REPLAY)};
-    int code;
     if (!what.with_stdin && (what.shared || what.take_over))
         err_set(&err, ERR_INVALID,
                 "--shared and --take-over are about standard input: not with --no-stdin");
     if ((!what.with_stdin && (what.shared || what.take_over)) || ctl_attach_keys(a, &what, &err))
         return ctl_usage(&err);
-    get.name = a->pos[0];
-    if (ctl_connect(&c, a, &err) ||
-        ctl_call(&c, PB_METHOD_get_guest, &get.base, 0, keep_tty, &what.tty, &err))
-        code = ctl_fail(&err);
-    else
-        code = ctl_attach(&c, &what);
-    ctl_close(&c);
-    return code;
+    return attach_to(a, &what);
 }
