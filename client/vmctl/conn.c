@@ -242,3 +242,14 @@ res_t ctl_call(struct ctl_conn *c, enum pb_method_id id, const ProtobufCMessage 
         }
     return call.res;
 }
+
+int ctl_order(const struct ctl_args *a, enum pb_method_id id, const ProtobufCMessage *request)
+{
+    struct ctl_conn c;
+    struct err err;
+    int code = 0;
+    if (ctl_connect(&c, a, &err) || ctl_call(&c, id, request, 0, NULL, NULL, &err))
+        code = ctl_fail(&err);
+    ctl_close(&c);
+    return code;
+}

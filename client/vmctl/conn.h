@@ -83,5 +83,7 @@ typedef void ctl_use_fn(void *ctx, const ProtobufCMessage *m);
 /* Call with one request; use (may be NULL) sees each response. timeout_ns 0: none. Fails with the daemon's error. */
 res_t ctl_call(struct ctl_conn *c, enum pb_method_id id, const ProtobufCMessage *request,
                uint64_t timeout_ns, ctl_use_fn *use, void *ctx, struct err *err);
+/* A command that is one call whose answer nobody needs: connect, call, say what failed. The exit code. */
+int ctl_order(const struct ctl_args *a, enum pb_method_id id, const ProtobufCMessage *request);
 
 #endif

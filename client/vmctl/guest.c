@@ -154,16 +154,9 @@ int ctl_cmd_resume(struct ctl_args *a)
 int ctl_cmd_rename(struct ctl_args *a)
 {
     PbRenameGuestRequest req = PB_RENAME_GUEST_REQUEST__INIT;
-    struct ctl_conn c;
-    struct err err;
-    int code = 0;
     req.name = a->pos[0];
     req.new_name = a->pos[1];
-    if (ctl_connect(&c, a, &err) ||
-        ctl_call(&c, PB_METHOD_rename_guest, &req.base, 0, NULL, NULL, &err))
-        code = ctl_fail(&err);
-    ctl_close(&c);
-    return code;
+    return ctl_order(a, PB_METHOD_rename_guest, &req.base);
 }
 
 static res_code_t remove_one(struct each *e, char *name, struct err *err)

@@ -90,16 +90,9 @@ int ctl_cmd_image_inspect(struct ctl_args *a)
 int ctl_cmd_image_tag(struct ctl_args *a)
 {
     PbTagImageRequest req = PB_TAG_IMAGE_REQUEST__INIT;
-    struct ctl_conn c;
-    struct err err;
-    int code = 0;
     req.name = a->pos[0];
     req.new_name = a->pos[1];
-    if (ctl_connect(&c, a, &err) ||
-        ctl_call(&c, PB_METHOD_tag_image, &req.base, 0, NULL, NULL, &err))
-        code = ctl_fail(&err);
-    ctl_close(&c);
-    return code;
+    return ctl_order(a, PB_METHOD_tag_image, &req.base);
 }
 
 int ctl_cmd_image_rm(struct ctl_args *a)
