@@ -216,7 +216,9 @@ res_t lx_start(struct lx *lx, struct err *err)
     char name[16];
     if (lx->start_done)
         return err_set(err, ERR_STATE, "already started");
+    lx_lock(lx);
     lx->start_done = true;
+    lx_unlock(lx);
     for (uint32_t i = 0; i < lx->vcpu_count; i++) {
         struct lx_vcpu *vc = &lx->vcpus[i];
         vc->lx = lx;

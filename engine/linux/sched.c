@@ -163,6 +163,15 @@ void lx_sched_tick(struct lx_tick *tick)
 
 /* ---- the run queue ---- */
 
+/* Somebody waits in the queue and nobody idle comes for him: those who run share with him. */
+static void slice_arm(struct lx *lx)
+{
+    if (lx->slice_due_ns != UINT64_MAX)
+        return;
+    lx->slice_due_ns = os_now_ns() + SLICE_NS;
+    lx_tick_arm(lx);
+}
+
 void lx_enqueue(struct lx *lx, struct lx_thread *t)
 {
     struct lx_mm *mm = t->p->priv->mm;
@@ -173,12 +182,11 @@ void lx_enqueue(struct lx *lx, struct lx_thread *t)
     }
     list_append(&lx->runq, &t->run);
     lx->runq_count++;
-    if (lx->idle) {
-        pthread_cond_signal(&lx->work);
-    } else if (lx->slice_due_ns == UINT64_MAX && lx->started) {
-        lx->slice_due_ns = os_now_ns() + SLICE_NS;
-        lx_tick_arm(lx);
-    }
+    if (lx->idle)
+        pthread_cond_signal(
+            &lx->work); /* it may come for another: vcpu_loop looks at who is left */
+    else if (lx->start_done)
+        slice_arm(lx);
 }
 
 /* A RUNNABLE thread leaves its queue. */
@@ -246,7 +254,7 @@ void lx_long_begin(struct lx *lx)
 
 bool lx_long_end(struct lx *lx)
 {
-    pthread_mutex_lock(&lx->lock);
+    lx_lock(lx);
     lx->long_count--;
     return !lx->ending;
 }
@@ -473,6 +481,8 @@ static void vcpu_loop(struct lx_vcpu *vc)
         }
         if (lx->config.cpu_ns_max && lx->cpu_check_due_ns == UINT64_MAX)
             check_cpu_limit(lx, os_now_ns());
+        if (lx->runq_count)
+            slice_arm(lx);
         if (lx->slice_due_ns != UINT64_MAX || lx->cpu_check_due_ns != UINT64_MAX)
             lx_tick_arm(lx);
         run_thread(vc, t);

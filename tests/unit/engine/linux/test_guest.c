@@ -263,6 +263,35 @@ static void a_sleeper_is_moved_and_sleeps_on(void **state)
     rig_stop(&r);
 }
 
+/* One thread counts down, the other looks on, on one vCPU: both stand in the queue of the new guest before it starts. */
+static void busy_threads_are_moved_and_share_on(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err;
+    rig_parts(&r);
+    r.config.vcpus = 1;
+    RIG_START(&r, LUI(S1, 0x400), op_sd(S1, SP, -64), LUI(A0, 0x11),
+              op_addi(A0, A0, -0x100), /* VM | FS | FILES | SIGHAND | THREAD */
+              op_addi(A1, SP, -2048), LI(A2, 0), LI(A3, 0), LI(A4, 0), CALL(SYS_CLONE),
+              op_beqz(A0, 24),                                     /* 10 */
+              op_ld(A0, SP, -64), op_beqz(A0, 8), op_j(-8),        /* 11..13 */
+              CALL(SYS_EXIT),                                      /* 14 */
+              op_ld(A0, SP, 2048 - 64), op_addi(A0, A0, -1),       /* 16 */
+              op_sd(A0, SP, 2048 - 64), op_beqz(A0, 8), op_j(-16), /* 18..20 */
+              CALL(SYS_EXIT));                                     /* 21 */
+    for (int i = 0; i < 3; i++) {
+        usleep(10000);
+        lx_pause(r.lx);
+        move(&r);
+        assert_int_equal(lx_start(r.lx, &err), OK);
+        lx_resume(r.lx);
+    }
+    assert_true(rig_wait(&r));
+    assert_string_equal(r.end.text, "exit 0");
+    rig_stop(&r);
+}
+
 static void a_guest_that_runs_or_has_ended_is_not_saved(void **state)
 {
     (void)state;
@@ -331,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_handler_runs_and_returns_with_every_register),
         cmocka_unit_test(a_bad_program_is_refused_with_what_and_where),
         cmocka_unit_test(a_sleeper_is_moved_and_sleeps_on),
+        cmocka_unit_test(busy_threads_are_moved_and_share_on),
         cmocka_unit_test(a_guest_that_runs_or_has_ended_is_not_saved),
         cmocka_unit_test(a_process_forks_while_its_other_thread_runs),
         cmocka_unit_test(guests_come_and_go_without_leaving_anything),
