@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -146,7 +145,9 @@ static res_code_t lock_state(struct mgr *m, struct err *err)
     m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (m->lock_fd < 0)
         return err_set_os(err, "%s", path);
-    if (flock(m->lock_fd, LOCK_EX | LOCK_NB))
+    /* of the process, not of the open file: a child of a vmd that was killed between fork and exec holds no such lock */
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(m->lock_fd, F_SETLK, &whole))
         return err_set(err, ERR_EXISTS, "another vmd keeps its state in %s", m->opt->state);
     return OK;
 }

@@ -65,6 +65,7 @@ done
 # A daemon that dies, and the one after it, which the worker hears then.
 vmctl run -d --image suite --name orphan -- sleep 100 >/dev/null
 kill -KILL "$daemon"
+while kill -0 "$daemon" 2>/dev/null; do sleep 0.02; done # strace's child, not ours: no wait
 "$bin/vmd" --socket "$VMD_SOCKET" --state "$dir/state" --stop-grace 0 >>"$dir/vmd.log" 2>&1 &
 next=$!
 n=0
