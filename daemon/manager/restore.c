@@ -19,7 +19,6 @@ struct mgr_found_worker {
     uint32_t pid;
     uint64_t start_ticks;
     char tenant[64];
-    bool tried;
     struct mgr_worker *worker; /* adopted, or NULL */
     char why[256];             /* not */
 };
@@ -185,25 +184,28 @@ res_t mgr_restore_record(struct mgr *m, const PbStateRecord *r, struct err *err)
 static struct mgr_worker *worker_of(struct mgr *m, uint64_t id, const char **why)
 {
     struct mgr_found_worker *w;
-    struct err err;
     HASH_FIND(hh, m->found, &id, sizeof id, w);
-    *why = "the daemon ended while it waited for a worker";
-    if (!w)
-        return NULL;
-    if (!w->tried) {
-        PbStateWorker s = PB_STATE_WORKER__INIT;
-        s.id = w->id;
-        s.pid = w->pid;
-        s.start_ticks = w->start_ticks;
-        s.tenant = w->tenant;
-        w->tried = true;
-        if (!mgr_orphan_seconds(m))
-            snprintf(w->why, sizeof w->why, "the daemon was started again; guests end with it");
-        else if (mgr_worker_adopt(m, &s, &w->worker, &err))
-            snprintf(w->why, sizeof w->why, "%.250s", err.text);
-    }
-    *why = w->why;
-    return w->worker;
+    *why = !w                      ? "the daemon ended while it waited for a worker"
+           : mgr_orphan_seconds(m) ? w->why
+                                   : "the daemon was started again; guests end with it";
+    return w && mgr_orphan_seconds(m) ? w->worker : NULL;
+}
+
+/* Those without guests of ours as well: they are told to go. */
+static void find_worker(struct mgr *m, struct mgr_found_worker *w)
+{
+    struct err err;
+    PbStateWorker s = PB_STATE_WORKER__INIT;
+    s.id = w->id;
+    s.pid = w->pid;
+    s.start_ticks = w->start_ticks;
+    s.tenant = w->tenant;
+    if (!mgr_worker_adopt(m, &s, &w->worker, &err))
+        return;
+    snprintf(w->why, sizeof w->why, "%.250s", err.text);
+    s.gone = true;
+    MGR_RECORD(WORKER, worker, &s);
+    mgr_journal_put(m, &record);
 }
 
 /* How long it has run, from the wall clock: its own monotonic time ended with the daemon. */
@@ -239,16 +241,10 @@ static void look_at(struct mgr_guest *g)
 void mgr_restore_running(struct mgr *m)
 {
     struct mgr_found_worker *w, *next;
+    HASH_ITER(hh, m->found, w, next) find_worker(m, w);
     list_for_each_safe(l, &m->guests) look_at(list_entry(l, struct mgr_guest, link));
     HASH_ITER(hh, m->found, w, next)
     {
-        if (!w->worker) {
-            PbStateWorker s = PB_STATE_WORKER__INIT;
-            s.id = w->id;
-            s.gone = true;
-            MGR_RECORD(WORKER, worker, &s);
-            mgr_journal_put(m, &record);
-        }
         HASH_DEL(m->found, w);
         free(w);
     }

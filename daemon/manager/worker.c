@@ -51,6 +51,25 @@ void mgr_worker_kill(struct mgr_worker *w, const char *why)
     mgr_child_kill(&w->child);
 }
 
+/* A tenant's worker without guests: it was for one guest, or the tenant had its time to come back. One of nobody's stays: rule (2). */
+static void on_idle(struct mgr_deadline *d)
+{
+    struct mgr_worker *w = container_of(d, struct mgr_worker, idle);
+    if (w->ending || w->guest_count)
+        return;
+    w->leaving = true;
+    mark_dirty(w);
+}
+
+static void now_idle(struct mgr_worker *w)
+{
+    struct err err;
+    if (w->ending || w->guest_count)
+        return;
+    if (mgr_deadline_set(&w->m->timers, &w->idle, w->once ? 0 : IDLE_MS, on_idle, &err))
+        log_error("worker %u: %s", mgr_worker_pid(w), err.text);
+}
+
 /* ---- what it says ---- */
 
 static void set_up(struct mgr_worker *w)
@@ -71,14 +90,11 @@ static void compare_guests(struct mgr_worker *w, const PbWorkerHello *hello)
             mgr_guest_adopted(g, hello->guests[i]);
             continue;
         }
-        PbWorkerGuest which =
+        PbWorkerGuest forget =
             PB_WORKER_GUEST__INIT; /* its end was recorded, or it was never ours */
-        which.guest = hello->guests[i]->guest;
-        MGR_TO_WORKER(KILL, kill, &which);
+        forget.guest = hello->guests[i]->guest;
+        MGR_TO_WORKER(FORGET, forget, &forget);
         mgr_worker_tell(w, &to, -1);
-        to.kind_case = PB_TO_WORKER__KIND_FORGET;
-        if (!g || mgr_guest_over(g))
-            mgr_worker_tell(w, &to, -1);
     }
     list_for_each_safe(l, &w->guests)
     {
@@ -88,6 +104,7 @@ static void compare_guests(struct mgr_worker *w, const PbWorkerHello *hello)
         if (!there)
             mgr_guest_lost(g, "the daemon ended while it was being started");
     }
+    now_idle(w);
 }
 
 static res_code_t hear_hello(struct mgr_worker *w, const PbWorkerHello *hello, struct err *err)
@@ -354,7 +371,7 @@ static struct mgr_worker *for_tenant(struct mgr *m, const struct mgr_tenant *t)
     list_for_each(l, &m->workers)
     {
         struct mgr_worker *w = list_entry(l, struct mgr_worker, link);
-        if (w->ending || !w->ready)
+        if (w->ending || w->leaving || !w->ready)
             continue;
         if (w->tenant == t && !isolated(t) && w->guest_count < m->config->workers_guests &&
             !w->once)
@@ -450,25 +467,6 @@ void mgr_worker_started(struct mgr_guest *g)
         uv_timer_start(&g->m->respawn_timer, on_respawn, 0, 0);
 }
 
-/* A tenant's worker without guests: it was for one guest, or the tenant had its time to come back. One of nobody's stays: rule (2). */
-static void on_idle(struct mgr_deadline *d)
-{
-    struct mgr_worker *w = container_of(d, struct mgr_worker, idle);
-    if (w->ending || w->guest_count)
-        return;
-    w->ending = true;
-    mgr_child_hang_up(&w->child);
-}
-
-static void now_idle(struct mgr_worker *w)
-{
-    struct err err;
-    if (w->ending || w->guest_count)
-        return;
-    if (mgr_deadline_set(&w->m->timers, &w->idle, w->once ? 0 : IDLE_MS, on_idle, &err))
-        log_error("worker %u: %s", mgr_worker_pid(w), err.text);
-}
-
 void mgr_worker_release(struct mgr_guest *g)
 {
     struct mgr_worker *w = g->worker;
@@ -483,7 +481,7 @@ void mgr_worker_release(struct mgr_guest *g)
     if (!w)
         return;
     w->guest_count--;
-    now_idle(w); /* not before its last message was sent: by the timer, after this turn's flush */
+    now_idle(w);
     if (!list_empty(&m->start_turns))
         uv_timer_start(&m->respawn_timer, on_respawn, 0, 0);
 }
@@ -507,7 +505,13 @@ void mgr_workers_flush(struct mgr *m)
             continue;
         if (pb_channel_flush(&w->ch, &err) && err.code != ERR_UNAVAILABLE) /* else its exit tells */
             mgr_worker_kill(w, err.text);
-        mgr_child_poll(&w->child, pb_channel_pending(&w->ch) > 0);
+        bool pending = pb_channel_pending(&w->ch) > 0;
+        mgr_child_poll(&w->child, pending);
+        if (w->leaving && !w->ending &&
+            !pending) { /* one that did not hear FORGET would wait for the next daemon */
+            w->ending = true;
+            mgr_child_hang_up(&w->child);
+        }
     }
 }
 

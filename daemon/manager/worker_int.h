@@ -23,6 +23,7 @@ struct mgr_worker {
     struct mgr_deadline idle; /* its last guest left; when it passes, it goes */
     bool adopted;  /* started by an earlier daemon */
     bool ready;    /* said hello */
+    bool leaving;  /* not wanted any more: told to go when it has what it was sent */
     bool ending;   /* told to go, or killed */
     char why[400]; /* it was killed, if by us */
 };

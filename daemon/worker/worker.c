@@ -178,9 +178,7 @@ static res_code_t hear_of(struct worker *w, struct wk_guest *g, const PbToWorker
         wk_guest_tell_stats(g);
         return OK;
     case PB_TO_WORKER__KIND_FORGET:
-        if (g->vm)
-            return err_set(err, ERR_BAD_MESSAGE, "a guest that runs cannot be forgotten");
-        wk_guest_free(g);
+        wk_guest_free(g); /* if it runs, it ends */
         return OK;
     case PB_TO_WORKER__KIND_ADOPT:
         wk_guest_adopted(g, m->adopt->console_seq, m->adopt->console_credit);

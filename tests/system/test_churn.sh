@@ -37,4 +37,24 @@ sleep 1
 for i in $(seq 30); do guest -d --name n$i sleep; done
 "$vmctl" rm -f $("$vmctl" ps -q) || fail "rm of many"
 eventually sh -c "$vmctl version | grep -q ' 1 workers, 0 of 0'" || fail "workers that are not needed go: $("$vmctl" version)"
+
+# isolation: guest. A worker goes with its guest, one that another daemon took over as well.
+stop_daemon
+printf 'workers:\n  isolation: guest\n' >"$dir/vmd.yaml"
+start_daemon --config "$dir/vmd.yaml"
+pids=
+for i in $(seq 8); do
+    guest -d --name own$i sleep
+    pids="$pids $("$vmctl" inspect -o jsonl own$i | sed -n 's/.*"workerPid":\([0-9]*\).*/\1/p')"
+done
+[ "$(printf '%s\n' $pids | sort -u | wc -l)" = 8 ] || fail "each has a worker: $pids"
+over() { for p; do ! grep -q '^State:.[^Z]' "/proc/$p/status" 2>/dev/null || return 1; done; }
+run rm -f own1 own2 own3 own4
+eventually over $(printf '%s\n' $pids | head -4) || fail "workers stay when their guests are gone"
+kill -KILL "$daemon"
+{ wait "$daemon"; } 2>/dev/null
+start_daemon --config "$dir/vmd.yaml"
+run rm -f own5 own6 own7 own8
+expect "guests of workers that were taken over" 0 ""
+eventually over $pids || fail "workers that were taken over stay when their guests are gone"
 finish
