@@ -80,7 +80,7 @@ if [ $quick = no ]; then
         step "tsan: tests"
         # rooms that know no threads are left out, and guests of one thread that only compute
         tests build-tsan -R '^(unit|vm|guest)/' \
-            -E '^unit/engine/(isa|ir|host|image|guest|virtualizability)/|^unit/(proto|client)/|^guest/bench-' -LE no-tsan ||
+            -E '^unit/engine/(isa|ir|host|image|guest|virtualizability)/|^unit/(proto|client)/|^guest/(bench-|busybox-long)' -LE no-tsan ||
             fail tsan
     else
         fail tsan-build

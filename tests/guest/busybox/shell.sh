@@ -50,7 +50,6 @@ echo killed $?
 sh -c 'kill -TERM $$'
 echo $?
 echo $(seq 500 | wc -l) $(yes | head -n 1000 | wc -l)
-seq 20000 | awk '{ s += $1 } END { print s }'
 printf '%s\n' a*e f?le
 set -f
 echo *
