@@ -73,16 +73,22 @@ struct cc_place cc_block_place(const struct cc_block *b, uint32_t off)
 
 /* ---- publish ---- */
 
-static int by_patch_off(const void *a, const void *b)
+/* A handful at most, nearly in order. */
+static void sort_exits(struct cc_exit *exits, unsigned n)
 {
-    const struct cc_exit *x = a, *y = b;
-    return x->patch_off < y->patch_off ? -1 : x->patch_off > y->patch_off;
+    for (unsigned i = 1; i < n; i++) {
+        struct cc_exit e = exits[i];
+        unsigned to = i;
+        for (; to && exits[to - 1].patch_off > e.patch_off; to--)
+            exits[to] = exits[to - 1];
+        exits[to] = e;
+    }
 }
 
 static struct cc_block *describe(struct cc_arena *a, const struct cc_publish *p)
 {
     const struct host_code *code = p->code;
-    CLEANUP(free_ptr) uint8_t *map = malloc(MAX(code->map_count, 1u) * MAP_RECORD_MAX);
+    uint8_t *map = arena_alloc(code->arena, MAX(code->map_count, 1u) * MAP_RECORD_MAX);
     uint32_t map_bytes = map ? pack_map(code, map) : 0;
     struct cc_block *b =
         arena_zalloc(&a->meta, sizeof *b + code->exit_count * sizeof *b->exits +
@@ -116,9 +122,10 @@ static struct cc_block *describe(struct cc_arena *a, const struct cc_publish *p)
                               .patch_off = code->cache_off + code->exits[i].patch_off,
                               .stub_off = code->cache_off + code->exits[i].stub_off};
         ASSERT(e->patch_off % 4 == 0);
-        list_init(&e->link);
     }
-    qsort(b->exits, b->exit_count, sizeof *b->exits, by_patch_off);
+    sort_exits(b->exits, b->exit_count);
+    for (unsigned i = 0; i < b->exit_count; i++)
+        list_init(&b->exits[i].link);
     return b;
 }
 

@@ -1,11 +1,13 @@
 /* How a space finds its blocks: by pc (readers take no lock) and by guest page. */
 #include "engine/codecache/internal.h"
+#include "engine/base/os.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define HASH_BITS_FIRST 9
 #define PAGE_BITS_FIRST 4
+#define POPULATE_BYTES 16384
 
 /* A place that was used: probes go on. Its pc is odd, so it matches nothing. */
 static struct cc_block tombstone = {.pc = 1};
@@ -17,9 +19,13 @@ static uint32_t hash_at(const struct hash_table *h, gva_t pc)
 
 static struct hash_table *hash_new(unsigned bits)
 {
-    struct hash_table *h = calloc(1, sizeof *h + (sizeof h->slot[0] << bits));
-    if (h)
-        h->bits = bits;
+    size_t bytes = sizeof(struct hash_table) + (sizeof(struct cc_block *) << bits);
+    struct hash_table *h = calloc(1, bytes);
+    if (!h)
+        return NULL;
+    h->bits = bits;
+    if (bytes > POPULATE_BYTES)
+        os_populate(h, bytes, true); /* it is about to be filled in no order */
     return h;
 }
 
@@ -79,10 +85,10 @@ static void put(struct hash_table *h, struct cc_block *b)
 bool cc_hash_reserve(struct cc_space *s)
 {
     struct hash_table *h = atomic_load_explicit(&s->hash, memory_order_relaxed);
-    if (h->used + 1 <= 1u << (h->bits - 1))
+    if (h->used + 1 <= 3u << (h->bits - 2))
         return true;
-    /* Full of tombstones: the same size again; full of blocks: four times, since growing looks at each. */
-    struct hash_table *n = hash_new(h->live >= 1u << (h->bits - 2) ? h->bits + 2 : h->bits);
+    /* Full of tombstones: the same size again; full of blocks: twice. */
+    struct hash_table *n = hash_new(h->live >= 3u << (h->bits - 3) ? h->bits + 1 : h->bits);
     if (!n)
         return h->used + 1 < 1u << h->bits; /* slower, but one empty slot must stay */
     for (uint32_t i = 0; i < 1u << h->bits; i++) {

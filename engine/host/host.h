@@ -57,7 +57,7 @@ struct host_pcmap {
                           put off, and leaves: to be entered once after a fault here, before anything looks at them */
 };
 
-/* In: w, w_bytes, cache_off, arena. Out: the rest; exits, landings and map live in the arena. */
+/* In: w, w_bytes, cache_off, arena. Out: the rest; exits, landings and map live in the arena, where whoever publishes has his scratch, too. */
 struct host_code {
     uint8_t *w;          /* the writable view of where it will run */
     uint32_t w_bytes;

@@ -425,7 +425,7 @@ static bool may_leave(const struct ir_op *o)
 
 static uint64_t bit(uint8_t x)
 {
-    return x < IR_REG_COUNT ? (uint64_t)1 << x : 0;
+    return (uint64_t)(x < IR_REG_COUNT) << (x & 63);
 }
 
 static uint64_t uses(const struct ir_op *o)
@@ -433,8 +433,8 @@ static uint64_t uses(const struct ir_op *o)
     return bit(o->a) | bit(o->b) | bit(o->c);
 }
 
-/* Of which registers the op needs the upper half. */
-static uint64_t uses_high(const struct ir_op *o)
+/* Of which of the registers that it uses the op needs the upper half. */
+static uint64_t uses_high(const struct ir_op *o, uint64_t use)
 {
     switch (o->op) {
     case IR_SEXT:
@@ -447,7 +447,7 @@ static uint64_t uses_high(const struct ir_op *o)
         /* fall through */
     case IR_OR:
     case IR_XOR:
-        return o->size == 4 || o->flags & IR_LOW ? 0 : uses(o);
+        return o->size == 4 || o->flags & IR_LOW ? 0 : use;
     case IR_ADD:
     case IR_SUB:
     case IR_SHL:
@@ -458,16 +458,16 @@ static uint64_t uses_high(const struct ir_op *o)
     case IR_DIV:
     case IR_REM:
     case IR_FMVFX:
-        return o->size == 4 ? 0 : uses(o);
+        return o->size == 4 ? 0 : use;
     case IR_I2F:
-        return o->kind <= IR_U32 ? 0 : uses(o);
+        return o->kind <= IR_U32 ? 0 : use;
     case IR_ST:
-        return o->size == 8 ? uses(o) : bit(o->a) | bit(o->c);
+        return o->size == 8 ? use : bit(o->a) | bit(o->c);
     case IR_SC:
     case IR_AMO:
-        return o->size == 8 ? uses(o) : bit(o->a);
+        return o->size == 8 ? use : bit(o->a);
     default:
-        return uses(o);
+        return use;
     }
 }
 
@@ -537,7 +537,7 @@ static void keep(struct prune *p, const struct ir_op *from)
         o->flags |= IR_LOST;
     if (!(p->high & dst) && may_be_low(o))
         o->flags |= IR_LOW;
-    p->high = o->op >= IR_JUMP ? UINT64_MAX : (p->high & ~dst) | uses_high(o);
+    p->high = o->op >= IR_JUMP ? UINT64_MAX : (p->high & ~dst) | uses_high(o, use);
     p->rider = NULL;
     if (o->flags & IR_MAY_EXIT)
         p->live = UINT64_MAX;

@@ -18,60 +18,56 @@ const char *const ir_shapes[IR_OPCODE_COUNT] = {
 /* What an operand can be, and what each letter of a shape allows. */
 enum { GPR = 1, FPR = 2, ZERO = 4, IMM = 8, NONE = 16 };
 
-static inline unsigned operand_class(uint8_t x)
-{
-    return x < IR_F0          ? GPR
-           : x < IR_REG_COUNT ? FPR
-           : x == IR_NONE     ? NONE
-           : x == IR_ZERO     ? ZERO
-           : x == IR_IMM      ? IMM
-                              : 0;
-}
-
-static const uint8_t allowed[256] = {
-    ['r'] = GPR,        ['f'] = FPR,        ['v'] = GPR | ZERO, ['i'] = GPR | ZERO | IMM,
-    ['o'] = GPR | NONE, ['x'] = GPR | NONE, /* an index, if there is one */
-    ['.'] = NONE,
+static const uint8_t operand_class[256] = {
+    [0 ... IR_F0 - 1] = GPR, [IR_F0... IR_REG_COUNT - 1] = FPR, [IR_ZERO] = ZERO, [IR_IMM] = IMM,
+    [IR_NONE] = NONE,
 };
 
-static inline bool operand_ok(char shape, uint8_t x)
-{
-    return allowed[(uint8_t)shape] & operand_class(x);
-}
+#define ALLOWED(c)                                                           \
+    ((c) == 'r'                 ? GPR                                        \
+     : (c) == 'f'               ? FPR                                        \
+     : (c) == 'v'               ? GPR | ZERO                                 \
+     : (c) == 'i'               ? GPR | ZERO | IMM                           \
+     : (c) == 'o' || (c) == 'x' ? GPR | NONE /* an index, if there is one */ \
+                                : NONE)
+#define BYTES(n) (1u << (n))
+
+/* The shapes, as each block that is translated is held to them. */
+static const struct {
+    uint8_t dst, a, b, c; /* the classes that fit */
+    uint16_t sizes;       /* bit n: n bytes */
+} rules[IR_OPCODE_COUNT] = {
+#define IR_OP(name, text, shape)                                                                   \
+    [IR_##name] = {ALLOWED(shape[0]), ALLOWED(shape[1]), ALLOWED(shape[2]), ALLOWED(shape[3]),     \
+                   IR_##name == IR_LD || IR_##name == IR_ST                                        \
+                       ? BYTES(1) | BYTES(2) | BYTES(4) | BYTES(8)                                 \
+                   : IR_##name == IR_SEXT || IR_##name == IR_ZEXT ? BYTES(1) | BYTES(2) | BYTES(4) \
+                   : __builtin_strchr(&shape[4], 's') != NULL     ? BYTES(4) | BYTES(8)            \
+                                                                  : UINT16_MAX},
+#include "engine/ir/ir.def"
+#undef IR_OP
+};
 
 static bool is_end(uint8_t op)
 {
     return op == IR_JUMP || op == IR_JUMPI || op == IR_EXIT;
 }
 
-static bool size_ok(const struct ir_op *o)
-{
-    switch (o->op) {
-    case IR_LD:
-    case IR_ST:
-        return o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8;
-    case IR_SEXT:
-    case IR_ZEXT:
-        return o->size == 1 || o->size == 2 || o->size == 4;
-    default:
-        return o->size == 8 || o->size == 4 || !strchr(ir_shapes[o->op] + 4, 's');
-    }
-}
-
 static const char *op_check(const struct ir_op *o)
 {
     if (o->op >= IR_OPCODE_COUNT)
         return "no such op";
-    const char *s = ir_shapes[o->op];
-    if (!operand_ok(s[0], o->dst) || !operand_ok(s[1], o->a) || !operand_ok(s[2], o->b) ||
-        !operand_ok(s[3], o->c))
+    if (!(rules[o->op].dst & operand_class[o->dst]) || !(rules[o->op].a & operand_class[o->a]) ||
+        !(rules[o->op].b & operand_class[o->b]) || !(rules[o->op].c & operand_class[o->c]))
         return "an operand does not fit the op";
-    if (!size_ok(o))
+    if (o->size > 15 || !(rules[o->op].sizes & BYTES(o->size)))
         return "size";
-    if (o->b == IR_IMM && o->imm != (int32_t)o->imm)
-        return "an immediate operand beyond 32 bits";
-    if (o->b == IR_IMM && o->op >= IR_SHL && o->op <= IR_ROR && (uint64_t)o->imm >= o->size * 8u)
-        return "a shift beyond the width";
+    if (o->b == IR_IMM) {
+        if (o->imm != (int32_t)o->imm)
+            return "an immediate operand beyond 32 bits";
+        if (o->op >= IR_SHL && o->op <= IR_ROR && (uint64_t)o->imm >= o->size * 8u)
+            return "a shift beyond the width";
+    }
     if (o->op == IR_ROR && o->b != IR_IMM)
         return "a rotation by a register";
     if (o->op == IR_SHADD && (o->kind < 1 || o->kind > 3))

@@ -64,7 +64,7 @@ static inline unsigned base_of(struct x64_loc rm)
     return rm.flags & (X64_RIP | X64_NO_BASE) ? 0 : rm.reg;
 }
 
-void x64_op(struct x64_em *e, uint32_t op, unsigned reg, struct x64_loc rm, unsigned imm_bytes)
+void x64_op_any(struct x64_em *e, uint32_t op, unsigned reg, struct x64_loc rm, unsigned imm_bytes)
 {
     uint8_t *p = put_prefix(e->p, op, rm);
     unsigned rex = (op & X64_W ? 8 : 0) | (reg >> 3) << 2 | index_bit(rm) << 1 | base_of(rm) >> 3;

@@ -127,8 +127,24 @@ static inline void x64_u64(struct x64_em *e, uint64_t x)
     e->p += 8;
 }
 
-/* reg, r/m. imm_bytes: how many immediate bytes follow (for RIP-relative operands). */
-void x64_op(struct x64_em *e, uint32_t op, unsigned reg, struct x64_loc rm, unsigned imm_bytes);
+void x64_op_any(struct x64_em *e, uint32_t op, unsigned reg, struct x64_loc rm, unsigned imm_bytes);
+/* reg, r/m. imm_bytes: how many immediate bytes follow (for RIP-relative operands). Most forms are of one opcode byte, most
+ * operands registers, and both are known where this is called: a tenth of translation's time. */
+static inline void x64_op(struct x64_em *e, uint32_t op, unsigned reg, struct x64_loc rm,
+                          unsigned imm_bytes)
+{
+    if (rm.is_mem || op & ~(uint32_t)(X64_W | 0xff)) {
+        x64_op_any(e, op, reg, rm, imm_bytes);
+        return;
+    }
+    uint8_t *p = e->p;
+    unsigned rex = (op & X64_W ? 0x48 : 0x40) | (reg >> 3) << 2 | rm.reg >> 3;
+    *p = (uint8_t)rex;
+    p += rex != 0x40;
+    *p++ = (uint8_t)op;
+    *p++ = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm.reg & 7));
+    e->p = p;
+}
 /* VEX (or EVEX, if a register is above 15 or force_evex): reg, v, r/m. v: 0 if the form has none. */
 void x64_vex(struct x64_em *e, uint32_t op, unsigned reg, unsigned v, struct x64_loc rm);
 void x64_evex(struct x64_em *e, uint32_t op, unsigned reg, unsigned v, struct x64_loc rm);

@@ -1,4 +1,5 @@
 // links: engine/codecache engine/cpu engine/base
+#include "engine/base/arena.h"
 #include "engine/base/os.h"
 #include "engine/codecache/code_cache.h"
 #include "tests/unit/engine/codecache/fake_host.h"
@@ -65,7 +66,10 @@ static struct cc_block *publish_with(struct cc_thread *t, struct cc_cache *c, st
         return NULL;
     struct host_exit e;
     struct host_pcmap map[3];
-    struct host_code code = {.w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off};
+    CLEANUP(arena_fini) struct arena scratch;
+    arena_init(&scratch, 0);
+    struct host_code code = {
+        .w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off, .arena = &scratch};
     assert_int_equal(fake_block(&code, pc, target, &e, map), OK);
     code.landings = with_landing;
     code.landing_count = with_landing != NULL;

@@ -1,5 +1,6 @@
 // links: engine/codecache engine/cpu engine/base
 /* Four threads run, chain, retire and evict in one small cache; whatever they enter says who it is. */
+#include "engine/base/arena.h"
 #include "engine/base/os.h"
 #include "engine/codecache/code_cache.h"
 #include "tests/unit/engine/codecache/fake_host.h"
@@ -44,7 +45,10 @@ static struct cc_block *make(struct cc_thread *t, gva_t pc)
     }
     struct host_exit e;
     struct host_pcmap map[3];
-    struct host_code code = {.w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off};
+    CLEANUP(arena_fini) struct arena scratch;
+    arena_init(&scratch, 0);
+    struct host_code code = {
+        .w = slot.w, .w_bytes = slot.w_bytes, .cache_off = slot.cache_off, .arena = &scratch};
     struct cc_block *b = NULL;
     if (fake_block(&code, pc, target_of(pc), &e, map) != OK ||
         !cc_announce(space, pc, &(bool){false})) {
