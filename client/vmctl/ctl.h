@@ -101,6 +101,7 @@ const char *ctl_value(const struct ctl_args *a, enum ctl_opt opt);
 res_t ctl_bytes(const struct ctl_args *a, enum ctl_opt opt, uint64_t *out, struct err *err);
 res_t ctl_number(const struct ctl_args *a, enum ctl_opt opt, uint32_t max, uint32_t *out,
                  struct err *err);
+/* A duration: "10" (seconds), "0.5", "500ms", "1h30m" (units ms s m h d). */
 res_t ctl_seconds(const struct ctl_args *a, enum ctl_opt opt, uint64_t *ns, struct err *err);
 /* Unix time: "10m" (that long ago; units s m h d, 1h30m), "@1700000000", "2026-01-31T12:00:00Z" (or with +01:00, or of
  * this host's time zone without either). */

@@ -56,50 +56,40 @@ res_t ctl_number(const struct ctl_args *a, enum ctl_opt opt, uint32_t max, uint3
     return OK;
 }
 
+/* "1h30m", "0.5s", "250ms"; where bare, "10" too: seconds. False: not that, or more than 1e9 seconds. */
+static bool duration(const char *s, bool bare, uint64_t *ns)
+{
+    static const struct {
+        const char *name;
+        double ns;
+    } units[] = {{"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}, {"d", 86400e9}};
+    double total = 0;
+    do {
+        char *end;
+        double v = strtod(s, &end);
+        if (!isdigit((unsigned char)*s) || end != s + strspn(s, "0123456789."))
+            return false;
+        size_t i = 0;
+        while (i < ARRAY_LEN(units) && strncmp(end, units[i].name, strlen(units[i].name)))
+            i++;
+        if (i == ARRAY_LEN(units) && (!bare || *end))
+            return false;
+        total += v * (i < ARRAY_LEN(units) ? units[i].ns : 1e9);
+        s = i < ARRAY_LEN(units) ? end + strlen(units[i].name) : end;
+        bare = false;
+    } while (*s);
+    if (!(total <= 1e18))
+        return false;
+    *ns = (uint64_t)total;
+    return true;
+}
+
 res_t ctl_seconds(const struct ctl_args *a, enum ctl_opt opt, uint64_t *ns, struct err *err)
 {
     const char *s = ctl_value(a, opt);
-    char *end;
-    if (!s)
-        return OK;
-    double v = strtod(s, &end);
-    if (s[0] < '0' || s[0] > '9' || *end || !(v <= 1e9))
-        return wrong(opt, s, "seconds, as 10 or 0.5,", err);
-    *ns = (uint64_t)(v * 1e9);
-    return OK;
-}
-
-/* "1h30m", "10m", "45s"; false: not that. */
-static bool duration(const char *s, int64_t *seconds)
-{
-    int64_t total = 0;
-    for (; *s; s++) {
-        int64_t v = 0;
-        if (!isdigit((unsigned char)*s))
-            return false;
-        for (; isdigit((unsigned char)*s); s++)
-            if ((v = v * 10 + (*s - '0')) > 1000000000)
-                return false;
-        switch (*s) {
-        case 's':
-            break;
-        case 'm':
-            v *= 60;
-            break;
-        case 'h':
-            v *= 3600;
-            break;
-        case 'd':
-            v *= 86400;
-            break;
-        default:
-            return false;
-        }
-        if ((total += v) > 1000000000000)
-            return false;
-    }
-    *seconds = total;
-    return true;
+    return !s || duration(s, true, ns)
+               ? OK
+               : wrong(opt, s, "a time as 10 (seconds), 500ms, 1h30m,", err);
 }
 
 /* RFC 3339, the time of day and the zone may be missing. */
@@ -138,7 +128,7 @@ res_t ctl_time(const struct ctl_args *a, enum ctl_opt opt, int64_t *ns, struct e
 {
     const char *s = ctl_value(a, opt);
     struct timespec now;
-    int64_t seconds;
+    uint64_t ago;
     char *end;
     if (!s)
         return OK;
@@ -148,8 +138,8 @@ res_t ctl_time(const struct ctl_args *a, enum ctl_opt opt, int64_t *ns, struct e
         if (*end || v > 9e9)
             return wrong(opt, s, "@ and seconds since 1970", err);
         *ns = (int64_t)(v * 1e9);
-    } else if (s[0] && duration(s, &seconds)) {
-        *ns = (now.tv_sec - seconds) * NS + now.tv_nsec;
+    } else if (duration(s, false, &ago)) {
+        *ns = now.tv_sec * NS + now.tv_nsec - (int64_t)ago;
     } else if (!calendar(s, ns)) {
         return wrong(opt, s, "a time ago like 10m or 1h30m, 2026-01-31T12:00:00Z or @SECONDS", err);
     }

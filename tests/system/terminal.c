@@ -64,6 +64,13 @@ static bool raw(const struct term *t)
     return !(now.c_lflag & (ICANON | ECHO | ISIG)) && !(now.c_oflag & OPOST);
 }
 
+static bool line_by_line(const struct term *t)
+{
+    struct termios now;
+    assert_int_equal(tcgetattr(t->slave, &now), 0);
+    return (now.c_lflag & (ICANON | ECHO)) == (ICANON | ECHO);
+}
+
 static bool wait_raw(const struct term *t)
 {
     for (int i = 0; i < 500 && !raw(t); i++)
@@ -71,17 +78,21 @@ static bool wait_raw(const struct term *t)
     return raw(t);
 }
 
-static bool wait_text(struct term *t, const char *text)
+static bool read_more(struct term *t)
 {
     struct pollfd p = {.fd = t->master, .events = POLLIN};
-    while (!strstr(t->seen, text)) {
-        if (poll(&p, 1, 5000) <= 0)
+    if (poll(&p, 1, 5000) <= 0)
+        return false;
+    ssize_t n = read(t->master, t->seen + t->n, sizeof t->seen - 1 - t->n);
+    t->n += n > 0 ? (size_t)n : 0;
+    return n > 0;
+}
+
+static bool wait_text(struct term *t, const char *text)
+{
+    while (!strstr(t->seen, text))
+        if (!read_more(t))
             return false;
-        ssize_t n = read(t->master, t->seen + t->n, sizeof t->seen - 1 - t->n);
-        if (n <= 0)
-            return false;
-        t->n += (size_t)n;
-    }
     return true;
 }
 
@@ -196,6 +207,36 @@ static void other_keys_can_be_chosen_or_none(void **state)
     assert_int_equal(end(&t), 130);
 }
 
+static void top_looks_again_and_leaves_the_screen_as_it_was(void **state)
+{
+    (void)state;
+    struct term t;
+    begin(&t, (const char *const[]){"--name", "watched", "cat", NULL});
+    assert_true(wait_raw(&t));
+    type(&t, "\x10\x11");
+    assert_int_equal(end(&t), 0);
+
+    begin_command(&t, (const char *const[]){"top", "--interval", "100ms", NULL});
+    assert_true(wait_text(&t, "by cpu"));
+    assert_false(line_by_line(&t));
+    assert_true(wait_text(&t, "watched"));
+    type(&t, "m");
+    assert_true(wait_text(&t, "by memory"));
+    type(&t, "nr");
+    assert_true(wait_text(&t, "by name, reversed"));
+    size_t drawn = t.n; /* it goes on looking by itself */
+    while (t.n < drawn + 500)
+        assert_true(read_more(&t));
+    type(&t, "q");
+    for (int i = 0; i < 500 && !line_by_line(&t); i++)
+        usleep(10000);
+    assert_true(line_by_line(&t));
+    assert_int_equal(end(&t), 0);
+
+    begin_command(&t, (const char *const[]){"kill", "watched", NULL});
+    assert_int_equal(end(&t), 0);
+}
+
 static void a_crash_restores_the_terminal(void **state)
 {
     (void)state;
@@ -219,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_refusal_leaves_the_terminal_alone),
         cmocka_unit_test(the_keys_leave_the_guest_and_attach_comes_back),
         cmocka_unit_test(other_keys_can_be_chosen_or_none),
+        cmocka_unit_test(top_looks_again_and_leaves_the_screen_as_it_was),
         cmocka_unit_test(a_crash_restores_the_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

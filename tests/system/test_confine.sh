@@ -45,6 +45,24 @@ all_layers "as $(id -un)"
 stop_daemon
 rm -rf "$dir/state" "$dir/run"
 
+# As in the unit (MemoryDenyWriteExecute): who makes memory executable that was written to is refused. Linux 6.3 has it without systemd.
+cat >"$dir/mdwe" <<'EOF'
+#!/usr/bin/env python3
+import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN
+    print("this kernel has no PR_SET_MDWE: the guest runs without", file=sys.stderr)
+os.execv(sys.argv[1], sys.argv[1:])
+EOF
+chmod 755 "$dir/mdwe"
+if [ -n "$filtered" ]; then # a sanitizer makes memory executable
+    VMD_AS=$dir/mdwe
+    start_daemon
+    works "without memory that is written and executed"
+    VMD_AS=
+    stop_daemon
+    rm -rf "$dir/state" "$dir/run"
+fi
+
 # 2. As a user without any right, and as one on a host without namespaces.
 if [ "$(id -u)" = 0 ]; then
     chown 12345 "$dir"

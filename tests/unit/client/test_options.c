@@ -96,11 +96,33 @@ static void sizes_numbers_and_seconds_are_checked(void **state)
         assert_int_equal(ctl_bytes(&a, OPT_MEMORY, &v, NULL), FAIL);
         assert_int_equal(v, 7);
     }
-    uint64_t ns = 0;
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } times[] = {{"0", 0},
+                 {"0.25", 250000000},
+                 {"10", 10000000000},
+                 {"250ms", 250000000},
+                 {"1m30.5s", 90500000000},
+                 {"1h", 3600000000000},
+                 {"1d1ms", 86400001000000}};
+    for (unsigned i = 0; i < ARRAY_LEN(times); i++) {
+        uint64_t ns = 7;
+        snprintf(line, sizeof line, "vmctl stop --grace %s x", times[i].text);
+        assert_true(parse(line));
+        assert_int_equal(ctl_seconds(&a, OPT_GRACE, &ns, NULL), OK);
+        assert_int_equal(ns, times[i].ns);
+    }
+    static const char *const no_times[] = {"s",     "1x",  "-1",  "1s5", "5m3",  "0x10",
+                                           "1.2.3", "1e3", "nan", "ms",  "1e9d", "99999999999d"};
+    for (unsigned i = 0; i < ARRAY_LEN(no_times); i++) {
+        uint64_t ns = 7;
+        snprintf(line, sizeof line, "vmctl stop --grace=%s x", no_times[i]);
+        assert_true(parse(line));
+        assert_int_equal(ctl_seconds(&a, OPT_GRACE, &ns, NULL), FAIL);
+        assert_int_equal(ns, 7);
+    }
     uint32_t n = 0;
-    assert_true(parse("vmctl stop --grace 0.25 x"));
-    assert_int_equal(ctl_seconds(&a, OPT_GRACE, &ns, NULL), OK);
-    assert_int_equal(ns, 250000000);
     assert_true(parse("vmctl run --vcpus 17 x"));
     assert_int_equal(ctl_number(&a, OPT_VCPUS, 16, &n, NULL), FAIL);
 }
