@@ -4,6 +4,7 @@
 #include "daemon/manager/journal.h"
 #include "daemon/manager/metrics.h"
 #include "daemon/manager/service.h"
+#include "engine/base/log.h"
 #include "proto/paths.h"
 
 #include <errno.h>
@@ -133,6 +134,12 @@ void mgr_event(struct mgr *m, PbEventType type, const struct mgr_tenant *tenant,
     MGR_RECORD(EVENT, event, &out);
     mgr_journal_put(m, &record);
     mgr_count(m, MGR_METRIC_EVENTS, 1);
+    const ProtobufCEnumValue *name =
+        protobuf_c_enum_descriptor_get_value(&pb_event_type__descriptor, (int)type);
+    log_debug_f(
+        LOG_FIELDS({"event", cursor}, {guest_id ? "guest" : "subject", subject[0] ? subject : NULL},
+                   {"tenant", tenant ? tenant->name : NULL}),
+        "%s%s%s", name ? name->name : "event", text && text[0] ? ": " : "", text ? text : "");
     keep(e, &out, number, guest_id);
     list_for_each_safe(l, &e->watchers) pb_call_wake(list_entry(l, struct watcher, link)->call);
 }

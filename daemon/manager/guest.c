@@ -430,9 +430,9 @@ static void on_restart(struct mgr_deadline *d)
     struct mgr_guest *g = container_of(d, struct mgr_guest, restart);
     struct err err;
     if (mgr_guest_start(g, &err)) { /* a quota, say: try again later */
-        log_warn("guest %s cannot be started again: %s", g->name, err.text);
+        log_warn_f(MGR_ABOUT(g), "guest cannot be started again: %s", err.text);
         if (mgr_deadline_set(&g->m->timers, d, RESTART_MS_MOST, on_restart, &err))
-            log_error("%s", err.text);
+            log_error_f(MGR_ABOUT(g), "%s", err.text);
     }
 }
 
@@ -440,7 +440,7 @@ void mgr_guest_restart_again(struct mgr_guest *g)
 {
     struct err err;
     if (mgr_deadline_set(&g->m->timers, &g->restart, RESTART_MS_FIRST, on_restart, &err))
-        log_error("guest %s: %s", g->name, err.text);
+        log_error_f(MGR_ABOUT(g), "%s", err.text);
 }
 
 /* Does its policy start it again? Who was ended from outside stays ended. */
@@ -468,7 +468,7 @@ static bool restart_later(struct mgr_guest *g)
         return false;
     uint64_t delay = MIN((uint64_t)RESTART_MS_FIRST << MIN(g->row, 16u), (uint64_t)RESTART_MS_MOST);
     if (mgr_deadline_set(&g->m->timers, &g->restart, delay, on_restart, &err)) {
-        log_error("guest %s: %s", g->name, err.text);
+        log_error_f(MGR_ABOUT(g), "%s", err.text);
         return false;
     }
     g->row++;

@@ -31,6 +31,8 @@
 #include <uthash.h>
 
 #define MGR_GUESTS_MAX 10000
+/* The fields of a record of the log that is about a guest. */
+#define MGR_ABOUT(g) LOG_FIELDS({"guest", (g)->name}, {"tenant", (g)->tenant->name})
 #define MGR_CREDIT_BYTES ((uint64_t)64 * 1024) /* under way from the worker */
 #define MGR_OVERDRAFT_BYTES \
     ((uint64_t)160 * 1024) /* what a guest's rings held when it ended, sent without credit */

@@ -273,10 +273,10 @@ void mgr_guest_adopted(struct mgr_guest *g, const PbWorkerHas *has)
     adopt.console_credit = g->granted = MGR_CREDIT_BYTES;
     g->spent = 0;
     if (g->state == PB_GUEST_STATE_STARTING && mgr_guest_advance(g, MGR_EV_STARTED, &err))
-        log_error("%s", err.text);
+        log_error_f(MGR_ABOUT(g), "%s", err.text);
     if (has->paused != (g->state == PB_GUEST_STATE_PAUSED) &&
         mgr_guest_advance(g, has->paused ? MGR_EV_PAUSED : MGR_EV_RESUMED, &err))
-        log_error("%s", err.text);
+        log_error_f(MGR_ABOUT(g), "%s", err.text);
     MGR_TO_WORKER(ADOPT, adopt, &adopt);
     mgr_worker_tell(g->worker, &to, -1);
     mgr_event(g->m, PB_EVENT_TYPE_GUEST_ADOPTED, g->tenant, g->name, g->id, 0, NULL);

@@ -79,7 +79,7 @@ void mgr_guest_runs(struct mgr_guest *g, uint64_t since_ns)
     uint64_t used = os_now_ns() - since_ns;
     uint64_t left = g->limits.wall_ns > used ? (g->limits.wall_ns - used + 999999) / 1000000 : 0;
     if (mgr_deadline_set(&g->m->timers, &g->wall, left, on_wall, &err))
-        log_error("guest %s: %s", g->name, err.text);
+        log_error_f(MGR_ABOUT(g), "%s", err.text);
 }
 
 /* "NAME=value", unless the guest sets this variable itself; how many. */
@@ -207,7 +207,7 @@ static void set_grace(struct mgr_guest *g, uint64_t ms)
 {
     struct err err;
     if (mgr_deadline_set(&g->m->timers, &g->grace, ms, on_grace, &err))
-        log_error("guest %s: %s", g->name, err.text);
+        log_error_f(MGR_ABOUT(g), "%s", err.text);
 }
 
 void mgr_guest_send_kill(struct mgr_guest *g)

@@ -368,7 +368,8 @@ static void read_configs(struct mgr *m)
     struct err err;
     for (struct mgr_image_owner *o = m->images->owners; o; o = o->hh.next)
         if (o->config_file[0] && mgr_image_config_read(m, o, &err))
-            log_error("image %s of tenant %s: %s", o->image->digest, o->tenant, err.text);
+            log_error_f(LOG_FIELDS({"image", o->image->digest}, {"tenant", o->tenant}), "%s",
+                        err.text);
 }
 
 res_t mgr_images_init(struct mgr *m, struct err *err)

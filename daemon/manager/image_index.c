@@ -152,7 +152,8 @@ static res_code_t take_image(struct mgr *m, const char *tenant, const char *dige
     HASH_FIND_STR(m->images->files, digest, i);
     *out = NULL;
     if (!i) {
-        log_error("image %s of tenant %s: its file is missing", digest, tenant);
+        log_error_f(LOG_FIELDS({"image", digest}, {"tenant", tenant}),
+                    "the image's file is missing");
         return OK;
     }
     struct mgr_tenant t = {.config = NULL};

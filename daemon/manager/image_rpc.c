@@ -252,7 +252,8 @@ static void sweep(struct change *c, const struct err *err)
         if (c->gone[i].config_file[0])
             mgr_image_drop_file(c->m, c->gone[i].config_file);
         mgr_event(c->m, PB_EVENT_TYPE_IMAGE_REMOVED, c->tenant, c->gone[i].digest, 0, 0, NULL);
-        log_info("image %s of tenant %s: removed", c->gone[i].digest, c->tenant->name);
+        log_info_f(LOG_FIELDS({"image", c->gone[i].digest}, {"tenant", c->tenant->name}),
+                   "image removed");
     }
 }
 

@@ -138,8 +138,9 @@ static void lasting(struct mgr_image_commit *c, const struct err *err)
     }
     if (im->old_config[0])
         mgr_image_drop_file(im->m, im->old_config);
-    log_info("image %s of tenant %s: %s, %llu bytes", im->name[0] ? im->name : "(no name)",
-             im->tenant->name, im->digest, (unsigned long long)im->size_bytes);
+    log_info_f(LOG_FIELDS({"image", im->digest}, {"name", im->name[0] ? im->name : NULL},
+                          {"tenant", im->tenant->name}),
+               "image imported: %llu bytes", (unsigned long long)im->size_bytes);
     mgr_event(im->m, PB_EVENT_TYPE_IMAGE_IMPORTED, im->tenant, im->name[0] ? im->name : im->digest,
               0, 0, im->digest);
     if (im->call && (o = mgr_image_find(im->m, im->tenant, im->digest))) {

@@ -104,7 +104,7 @@ static void on_signal(uv_signal_t *s, int signo)
     {
         struct mgr_guest *g = list_entry(l, struct mgr_guest, link);
         if (mgr_guest_running(g) && mgr_guest_stop(g, grace, "the daemon", NULL))
-            log_warn("guest %s cannot be stopped", g->name);
+            log_warn_f(MGR_ABOUT(g), "guest cannot be stopped");
     }
     mgr_stop_step(m);
 }

@@ -45,7 +45,8 @@ void mgr_worker_kill(struct mgr_worker *w, const char *why)
 {
     if (w->ending)
         return;
-    log_error("worker %u: %s; it is killed", mgr_worker_pid(w), why);
+    log_error_f(LOG_FIELDS({"worker", LOG_NUMBER(mgr_worker_pid(w))}), "worker: %s; it is killed",
+                why);
     snprintf(w->why, sizeof w->why, "%s", why);
     w->ending = true;
     mgr_child_kill(&w->child);
@@ -67,7 +68,7 @@ static void now_idle(struct mgr_worker *w)
     if (w->ending || w->guest_count)
         return;
     if (mgr_deadline_set(&w->m->timers, &w->idle, w->once ? 0 : IDLE_MS, on_idle, &err))
-        log_error("worker %u: %s", mgr_worker_pid(w), err.text);
+        log_error_f(LOG_FIELDS({"worker", LOG_NUMBER(mgr_worker_pid(w))}), "%s", err.text);
 }
 
 /* ---- what it says ---- */
@@ -280,7 +281,9 @@ static void child_exited(struct mgr_child *child, int64_t status, int sig)
             break;
     describe_exit(w, status, sig, why, sizeof why);
     if (!m->stopping && (!w->ending || w->why[0])) {
-        log_error("%s", why);
+        log_error_f(LOG_FIELDS({"worker", LOG_NUMBER(mgr_worker_pid(w))},
+                               {"tenant", w->tenant ? w->tenant->name : NULL}),
+                    "%s", why);
         mgr_count(m, MGR_METRIC_WORKER_DEATHS, 1);
         mgr_event(m, PB_EVENT_TYPE_WORKER_DIED, NULL, "", 0, sig, why);
     }
