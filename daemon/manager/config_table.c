@@ -143,12 +143,21 @@ static void choices_text(const char *choices, char *out, size_t cap)
 
 void mgr_key_expected(const struct mgr_key *k, char *out, size_t cap)
 {
+    static const char *const fixed[] = {
+        [MGR_BOOL] = "true or false",
+        [MGR_MODE] = "a file mode as \"0660\", at most 0777",
+        [MGR_TEXT] = "a text",
+        [MGR_PATH] = "an absolute path",
+        [MGR_NAME] = "1-63 of a-z 0-9 . _ -, a letter or digit first",
+        [MGR_ADDRESS] = "HOST:PORT or [IPV6]:PORT",
+        [MGR_USERS] = "a list of user names and numbers",
+        [MGR_TEXTS] = "a list of texts",
+        [MGR_MAP] = "a map of keys",
+        [MGR_ITEMS] = "a list of maps",
+    };
     char range[80], choices[200];
     const char *none = k->flags & MGR_NONE ? ", or none" : "";
     switch (k->type) {
-    case MGR_BOOL:
-        snprintf(out, cap, "true or false");
-        break;
     case MGR_UINT:
         range_text(k, number_text, range, sizeof range);
         snprintf(out, cap, "a whole number%s%s", range, none);
@@ -165,32 +174,8 @@ void mgr_key_expected(const struct mgr_key *k, char *out, size_t cap)
         choices_text(k->choices, choices, sizeof choices);
         snprintf(out, cap, "%s", choices);
         break;
-    case MGR_MODE:
-        snprintf(out, cap, "a file mode as \"0660\", at most 0777");
-        break;
-    case MGR_TEXT:
-        snprintf(out, cap, "a text");
-        break;
-    case MGR_PATH:
-        snprintf(out, cap, "an absolute path");
-        break;
-    case MGR_NAME:
-        snprintf(out, cap, "1-63 of a-z 0-9 . _ -, a letter or digit first");
-        break;
-    case MGR_ADDRESS:
-        snprintf(out, cap, "HOST:PORT or [IPV6]:PORT");
-        break;
-    case MGR_USERS:
-        snprintf(out, cap, "a list of user names and numbers");
-        break;
-    case MGR_TEXTS:
-        snprintf(out, cap, "a list of texts");
-        break;
-    case MGR_MAP:
-        snprintf(out, cap, "a map of keys");
-        break;
-    case MGR_ITEMS:
-        snprintf(out, cap, "a list of maps");
+    default:
+        snprintf(out, cap, "%s", fixed[k->type]);
         break;
     }
 }

@@ -566,7 +566,7 @@ static int64_t mem_readdir(struct lx_call *c, struct lx_file *f, lx_emit emit, v
     return 0;
 }
 
-static int64_t mem_dir_seek(struct lx_file *f, int64_t off, int whence)
+int64_t lx_dir_seek(struct lx_file *f, int64_t off, int whence)
 {
     if (whence == SEEK_CUR)
         off += (int64_t)f->pos;
@@ -578,7 +578,7 @@ static int64_t mem_dir_seek(struct lx_file *f, int64_t off, int whence)
     return off;
 }
 
-const struct lx_file_ops lx_mem_dir_ops = {.readdir = mem_readdir, .seek = mem_dir_seek};
+const struct lx_file_ops lx_mem_dir_ops = {.readdir = mem_readdir, .seek = lx_dir_seek};
 
 const struct lx_fs_ops lx_root_fs_ops = {.type = "overlay",
                                          .source = "overlay",

@@ -406,19 +406,7 @@ static int64_t proc_readdir(struct lx_call *c, struct lx_file *f, lx_emit emit, 
     return 0;
 }
 
-static int64_t proc_dir_seek(struct lx_file *f, int64_t off, int whence)
-{
-    if (whence == SEEK_CUR)
-        off += (int64_t)f->pos;
-    else if (whence != SEEK_SET)
-        return -EINVAL;
-    if (off < 0)
-        return -EINVAL;
-    f->pos = (uint64_t)off;
-    return off;
-}
-
-static const struct lx_file_ops proc_dir_ops = {.readdir = proc_readdir, .seek = proc_dir_seek};
+static const struct lx_file_ops proc_dir_ops = {.readdir = proc_readdir, .seek = lx_dir_seek};
 
 /* ---- texts as files ---- */
 

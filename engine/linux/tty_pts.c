@@ -168,19 +168,7 @@ static int64_t pts_readdir(struct lx_call *c, struct lx_file *f, lx_emit emit, v
     return 0;
 }
 
-static int64_t pts_seek(struct lx_file *f, int64_t off, int whence)
-{
-    if (whence == SEEK_CUR)
-        off += (int64_t)f->pos;
-    else if (whence != SEEK_SET)
-        return -EINVAL;
-    if (off < 0)
-        return -EINVAL;
-    f->pos = (uint64_t)off;
-    return off;
-}
-
-static const struct lx_file_ops pts_dir_ops = {.readdir = pts_readdir, .seek = pts_seek};
+static const struct lx_file_ops pts_dir_ops = {.readdir = pts_readdir, .seek = lx_dir_seek};
 
 const struct lx_fs_ops lx_pts_fs_ops = {.type = "devpts",
                                         .source = "devpts",

@@ -184,6 +184,8 @@ struct lx_file_ops {
     void (*release)(struct lx_file *f);
     bool stream; /* no position: pread is ESPIPE */
 };
+/* The seek of folders: to a position that readdir gave, or the start. */
+int64_t lx_dir_seek(struct lx_file *f, int64_t off, int whence);
 
 struct lx_file {
     struct lx_vfs *vfs;
