@@ -79,16 +79,15 @@ static void print_cell(const struct ctl_out *o, const struct ctl_column *c, cons
 
 static void print_row(const struct ctl_out *o, char **cells, const int *widths)
 {
-    size_t at = 0, last = 0;
+    size_t at = 0, last = 0; /* the last that has a text: nothing is padded behind it */
     for (size_t i = 0; i < ctl_column_count; i++)
-        if (shown(o, &ctl_columns[i]))
+        if (shown(o, &ctl_columns[i]) && *(cells ? cells[at++] : ctl_columns[i].heading))
             last = i;
+    at = 0;
     for (size_t i = 0; i <= last; i++)
-        if (shown(o, &ctl_columns[i])) {
-            print_cell(o, &ctl_columns[i], cells ? cells[at] : ctl_columns[i].heading, widths[i],
+        if (shown(o, &ctl_columns[i]))
+            print_cell(o, &ctl_columns[i], cells ? cells[at++] : ctl_columns[i].heading, widths[i],
                        i == last);
-            at++;
-        }
     putchar('\n');
 }
 
