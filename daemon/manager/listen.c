@@ -4,8 +4,10 @@
 #include "engine/base/log.h"
 #include "proto/paths.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,10 +63,16 @@ static res_code_t adopt(struct mgr *m, int fd, const struct mgr_listen_config *c
 
 /* ---- Unix sockets ---- */
 
+/* Who listens, not only that the socket is open: a child of a vmd that was killed has it until it is another program. */
 static bool somebody_answers(const struct sockaddr_un *sa)
 {
+    struct ucred who = {0};
+    socklen_t n = sizeof who;
     CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof *sa) == 0;
+    if (fd < 0 || connect(fd, (const struct sockaddr *)sa, sizeof *sa))
+        return false;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) || who.pid <= 0 ||
+           kill(who.pid, 0) == 0 || errno != ESRCH;
 }
 
 static res_code_t listen_unix(struct mgr *m, const char *path,

@@ -362,7 +362,8 @@ void cc_quiesce(struct cc_cache *c, struct cc_thread *t)
         if (past)
             return;
         if (turn < 8)
-            sched_yield();
+            for (unsigned spin = 0; spin < 100; spin++)
+                __builtin_ia32_pause();
         else
             usleep(50);
     }

@@ -39,6 +39,8 @@ class Daemon:
         stop("vmd does not start again: " + open(log).read()[-2000:])
 
     def kill(self):
+        if self.process.poll() is not None:
+            stop("vmd ended by itself, with %d: %s" % (self.process.returncode, open(log).read()[-2000:]))
         self.process.kill()
         self.process.wait()
 

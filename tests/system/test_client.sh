@@ -35,7 +35,7 @@ run ps -o xml
 expect "no such form" 2 "" '*table|wide|json|jsonl|yaml|name was expected*'
 run run --image fake limit
 expect "a limit" 125 "" "*limit*"
-run wait -o json "$("$vmctl" ps -aq | grep -v c1 | head -n 1)"
+run wait -o json "$("$vmctl" ps -aq | grep -vx c1 | head -n 1)"
 expect "a limit's reason is in JSON" 0 '*"kind": "END_KIND_LIMIT"*"text": "*'
 [ "$(printf hi | "$vmctl" run --image fake --entrypoint cat)" = hi ] || fail "--entrypoint without arguments"
 run run --image fake --restart sometimes echo

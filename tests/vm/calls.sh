@@ -11,6 +11,7 @@ vmd=
 # strace does not pass a signal on
 stop() { kill "$(pgrep -P "$vmd" -x vmd || echo "$vmd")" 2>/dev/null || :; }
 cleanup() {
+    [ $? = 0 ] || tail -n 20 "$dir/vmd.log"
     [ -z "$vmd" ] || { pkill -KILL -P "$(pgrep -P "$vmd" -x vmd)" vmd-worker; stop; } 2>/dev/null || :
     wait 2>/dev/null || :
     rm -rf "$dir"
@@ -41,6 +42,10 @@ for program; do
 done
 vmctl run --image suite -- sh -c 'i=0; while [ $i -lt 300 ]; do : >/tmp/$i; i=$((i+1)); done; ls /tmp >/dev/null' </dev/null
 vmctl run --image suite -- /suite/churn </dev/null
+# Many wake-ups of the loop, some of them while it looks: it yields to the thread that sends one.
+for _ in 1 2 3; do
+    vmctl run --image suite -- sh -c 'i=0; while [ $i -lt 1500 ]; do echo $i; i=$((i+1)); done' >/dev/null </dev/null
+done
 
 # A stop of the process interrupts its waits.
 vmctl run -d --image suite --name sleeper -- sleep 3 >/dev/null
