@@ -9,7 +9,7 @@ not, they ask for again (--request-id) until it is. After every death of vmd, an
   leftovers at the end, with everything removed: no console, no worker process but the one that stands by
 Prints what was done; exits with 1 at the first thing that is missing, and says what.
 """
-import json, os, random, shutil, signal, subprocess, sys, tempfile, threading, time
+import json, os, random, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
 build, image_dir = os.path.realpath(sys.argv[1]), sys.argv[2]
 want_workers = int(sys.argv[3]) if len(sys.argv) > 3 else 300
@@ -47,30 +47,38 @@ class Daemon:
 
 daemon = Daemon()
 lock = threading.Lock()  # over everything below
-guests = {}  # name: "created" | "running"; acknowledged
+guests = {}  # name: "created" | "running" | "failed" while it was started; acknowledged
 removed = set()
 tags = set()
 killed_pids = set()
-counts = dict(created=0, started=0, renamed=0, removed=0, tagged=0, again=0)
+counts = dict(created=0, running=0, failed=0, renamed=0, removed=0, tagged=0, again=0)
 going = True
+
+
+def kill_process(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+        return True
+    except ProcessLookupError:
+        return False
 
 
 def stop(why):
     daemon.process.kill()
     for pid in workers():
-        os.kill(pid, signal.SIGKILL)
+        kill_process(pid)
     print("crash: LOST: %s (seed %d; state in %s)" % (why, seed, home), flush=True)
     os._exit(1)
 
 
 def until_answered(refusals, *args):
-    """The answer of a call that may be repeated; refusals: texts that say that an unanswered try was carried out, or that
-    the guest's worker died of it."""
+    """What the call said in the end, having been repeated; refusals: texts that say that an unanswered try was carried
+    out, or that the guest's worker died of it."""
     tries = 0
     while True:
         r = vmctl(*args)
         if r.returncode == 0 or any(t in r.stderr for t in refusals if tries or "died" in t):
-            return
+            return r.stderr
         if not ("UNAVAILABLE" in r.stderr or "daemon" in r.stderr):
             stop("%s (try %d): %s" % (" ".join(args), tries, r.stderr.strip()))
         tries += 1
@@ -94,11 +102,12 @@ def client(which):
         elif what < 0.7:
             name = rng.choice(list(mine))
             if mine[name] == "created":
-                until_answered(["is running", "has ended before", "has failed before", "died of signal 9"], "start", name)
-                counts["started"] += 1
-                mine[name] = "running"
+                said = until_answered(["is running", "has failed before", "died of signal 9"], "start", name)
+                # a start that was not answered may have failed with the daemon
+                mine[name] = "running" if not said or "is running" in said else "failed"
+                counts[mine[name]] += 1
                 with lock:
-                    guests[name] = "running"
+                    guests[name] = mine[name]
         elif what < 0.8:
             name = rng.choice(list(mine))
             new = name + "r"
@@ -164,15 +173,14 @@ def check():
                 stop("guest %s was started and is %s" % (name, state))
             if state not in ("RUNNING", "STOPPING") and not g.get("end"):
                 stop("guest %s is %s without a reason" % (name, state))
-            if state == "FAILED" and g.get("workerPid") and int(g["workerPid"]) not in killed_pids:
-                stop("guest %s failed, its worker %s was not killed: %s" % (name, g["workerPid"], g["end"]))
+            if state not in ("RUNNING", "STOPPING") and not killed_pids & set(map(int, re.findall(r"\d+", g["end"]["text"]))):
+                stop("guest %s is %s, and no worker that was killed is why: %s" % (name, state, g["end"]))
     for name in gone & set(have):
         stop("guest %s was removed or renamed and is there" % name)
     r = vmctl("image", "ls", "-o", "jsonl")
     there = {json.loads(line)["name"] for line in r.stdout.splitlines()}
     if named - there:
         stop("tags %s; there are %s" % (sorted(named - there), sorted(there)))
-    return len(still)
 
 
 with open(home + "/vmd.yaml", "w") as f:
@@ -185,7 +193,7 @@ if r.returncode:
 threads = [threading.Thread(target=client, args=(i,)) for i in range(3)]
 for t in threads:
     t.start()
-dead_workers = dead_daemons = checked = 0
+dead_workers = dead_daemons = 0
 while dead_workers < want_workers or dead_daemons < want_daemons:
     time.sleep(random.random() * 0.15)
     left_w, left_d = want_workers - dead_workers, want_daemons - dead_daemons
@@ -195,20 +203,16 @@ while dead_workers < want_workers or dead_daemons < want_daemons:
             continue
         pid = random.choice(pids)
         killed_pids.add(pid)
-        try:
-            os.kill(pid, signal.SIGKILL)
-            dead_workers += 1
-        except ProcessLookupError:
-            pass
+        dead_workers += kill_process(pid)
     else:
         daemon.kill()
         dead_daemons += 1
         daemon.start()
-        checked = check()
+        check()
 going = False
 for t in threads:
     t.join()
-checked = check()
+check()
 names = vmctl("ps", "-a", "-q").stdout.split()
 running = vmctl("ps", "-q").stdout.split()
 if names:
@@ -226,6 +230,6 @@ if os.listdir(home + "/state/console"):
 daemon.process.terminate()
 if daemon.process.wait():
     stop("vmd ended with %d" % daemon.process.returncode)
-print("crash workers_killed %d daemons_killed %d seconds %.0f seed %d %s guests_at_the_end %d running %d tags %d" % (
+print("crash workers_killed %d daemons_killed %d seconds %.0f seed %d %s guests_at_the_end %d still_running %d tags %d" % (
     dead_workers, dead_daemons, time.time() - begin, seed, " ".join("%s %d" % kv for kv in counts.items()), len(names), len(running), len(tags)))
 shutil.rmtree(home)
