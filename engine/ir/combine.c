@@ -4,6 +4,71 @@
  */
 #include "engine/ir/ir.h"
 
+/* What is to know of an op by its opcode. */
+enum {
+    PURE = 1, /* nothing but its result */
+    FAULTS = 2,
+    LEAVES =
+        4, /* may be left to the interpreter; by then its flags may be set, so nothing before it may be done again */
+    CALLS = 8,
+    ENDS = 16,
+    SEXT = 32,       /* its result is a sign-extended 32-bit number, */
+    SEXT4 = 64,      /* or is with size 4, */
+    SEXT_ASK = 128,  /* or it depends */
+    KIND_ZEXT = 256, /* kind 1 is no sign extension */
+    LOW4 = 512,      /* with size 4 it needs the lower halves only */
+    LOW_ASK = 1024,
+};
+#define ALU (PURE | SEXT4 | KIND_ZEXT | LOW4)
+static const uint16_t traits[IR_OPCODE_COUNT] = {
+    [IR_MOVI] = PURE | SEXT_ASK,
+    [IR_MOV] = PURE | SEXT_ASK,
+    [IR_SEXT] = PURE | SEXT | LOW_ASK,
+    [IR_ZEXT] = PURE | SEXT_ASK | LOW_ASK,
+    [IR_ADD] = ALU,
+    [IR_SUB] = ALU,
+    [IR_AND] = PURE | SEXT_ASK | LOW_ASK,
+    [IR_OR] = PURE | SEXT_ASK | LOW_ASK,
+    [IR_XOR] = PURE | SEXT_ASK | LOW_ASK,
+    [IR_SHL] = ALU,
+    [IR_SHR] = ALU,
+    [IR_SAR] = ALU,
+    [IR_ROR] = ALU,
+    [IR_SHADD] = PURE,
+    [IR_SHLZ] = PURE | LOW_ASK,
+    [IR_SETCC] = PURE | SEXT,
+    [IR_MUL] = PURE | SEXT4 | LOW4,
+    [IR_MULH] = PURE,
+    [IR_DIV] = PURE | SEXT4 | LOW4,
+    [IR_REM] = PURE | SEXT4 | LOW4,
+    [IR_LD] = FAULTS | SEXT_ASK,
+    [IR_ST] = FAULTS | LOW_ASK,
+    [IR_FLD] = FAULTS,
+    [IR_FST] = FAULTS,
+    [IR_LR] = FAULTS | SEXT4,
+    [IR_SC] = FAULTS | SEXT | LOW_ASK,
+    [IR_AMO] = FAULTS | SEXT4 | LOW_ASK,
+    [IR_FBIN] = LEAVES,
+    [IR_FSQRT] = LEAVES,
+    [IR_FMA] = LEAVES,
+    [IR_FMINMAX] = LEAVES,
+    [IR_FSGN] = LEAVES,
+    [IR_FCMP] = LEAVES | SEXT,
+    [IR_FCLASS] = LEAVES | SEXT,
+    [IR_F2I] = LEAVES | SEXT_ASK,
+    [IR_I2F] = LEAVES | LOW_ASK,
+    [IR_F2F] = LEAVES,
+    [IR_FMVXF] = SEXT4,
+    [IR_FMVFX] = LOW4,
+    [IR_FCSR] = LEAVES | SEXT,
+    [IR_BR] = LEAVES,
+    [IR_CALL] = LEAVES | CALLS,
+    [IR_CALLI] = LEAVES | CALLS,
+    [IR_JUMP] = LEAVES | ENDS,
+    [IR_JUMPI] = LEAVES | ENDS,
+    [IR_EXIT] = LEAVES | ENDS,
+};
+
 static bool changed_since(const struct ir_block *b, uint8_t x, int at)
 {
     return x < IR_REG_COUNT && b->def[x] >= at;
@@ -156,18 +221,14 @@ static bool is_sext(const struct ir_block *b, uint8_t x)
 /* Whether the result is a sign-extended 32-bit number. */
 static bool makes_sext(const struct ir_block *b, const struct ir_op *o)
 {
+    unsigned t = traits[o->op];
+    if (!(t & SEXT_ASK))
+        return t & SEXT || (t & SEXT4 && o->size == 4 && !(t & KIND_ZEXT && o->kind));
     switch (o->op) {
     case IR_MOVI:
         return o->imm == (int32_t)o->imm;
     case IR_MOV:
         return is_sext(b, o->a);
-    case IR_SEXT:
-    case IR_SETCC:
-    case IR_SC:
-    case IR_FCMP:
-    case IR_FCLASS:
-    case IR_FCSR:
-        return true;
     case IR_ZEXT:
         return o->size < 4;
     case IR_AND:
@@ -179,26 +240,12 @@ static bool makes_sext(const struct ir_block *b, const struct ir_op *o)
         if (o->size == 8)
             return is_sext(b, o->a) && (o->b == IR_IMM || is_sext(b, o->b));
         return !o->kind;
-    case IR_ADD:
-    case IR_SUB:
-    case IR_SHL:
-    case IR_SHR:
-    case IR_SAR:
-    case IR_ROR:
-        return o->size == 4 && !o->kind;
-    case IR_MUL:
-    case IR_DIV:
-    case IR_REM:
-    case IR_LR:
-    case IR_AMO:
-    case IR_FMVXF:
-        return o->size == 4;
     case IR_LD:
         return o->size < 4 || (o->size == 4 && o->kind);
     case IR_F2I:
         return o->kind <= IR_U32;
     default:
-        return false;
+        UNREACHABLE();
     }
 }
 
@@ -334,108 +381,105 @@ static void combine_load(struct ir_block *b, struct ir_op *o)
         merge_last(b, o);
 }
 
-void ir_add(struct ir_block *b, struct ir_op op)
+/* x + 0, 0 + x, 0 + 0. False: no such sum. */
+static bool combine_move(struct ir_op *o)
 {
-    ASSERT(b->count < IR_OPS_MAX);
-    switch (op.op) {
+    if (o->a == IR_ZERO)
+        o->a = o->b, o->b = IR_ZERO;
+    if (o->b != IR_ZERO || o->size != 8)
+        return false;
+    if (o->a == IR_ZERO) {
+        become_movi(o, 0);
+    } else {
+        o->op = IR_MOV;
+        o->b = IR_NONE;
+        o->imm = 0;
+    }
+    return true;
+}
+
+static void combine(struct ir_block *b, struct ir_op *o)
+{
+    switch (o->op) {
     case IR_ADD:
-        if (op.b == IR_IMM && op.size == 4 && op.imm == 0 && op.a != IR_ZERO) {
-            combine_sext(b, &op);
-            break;
-        }
-        if (op.b != IR_IMM && op.a == IR_ZERO)
-            op.a = op.b, op.b = IR_ZERO;
-        if (op.b == IR_ZERO && op.size == 8) {
-            op.op = op.a == IR_ZERO ? IR_MOVI : IR_MOV;
-            op.imm = 0;
-            op.b = IR_NONE;
-            if (op.op == IR_MOVI)
-                op.a = IR_NONE;
-            break;
-        }
-        if (op.b == IR_IMM)
-            combine_imm(b, &op);
-        else
-            combine_add(b, &op);
+        if (o->b == IR_IMM && o->size == 4 && o->imm == 0 && o->a != IR_ZERO)
+            combine_sext(b, o);
+        else if (o->b == IR_IMM)
+            combine_imm(b, o);
+        else if (!combine_move(o))
+            combine_add(b, o);
         break;
     case IR_OR:
     case IR_XOR:
-        if (op.b != IR_IMM)
-            combine_or(b, &op);
+        if (o->b != IR_IMM)
+            combine_or(b, o);
         else
-            combine_imm(b, &op);
+            combine_imm(b, o);
         break;
     case IR_SHR:
     case IR_SAR:
-        if (op.b == IR_IMM)
-            combine_shift(b, &op);
-        if (op.b == IR_IMM)
-            combine_imm(b, &op);
-        if (op.op == IR_ZEXT)
-            combine_zext(b, &op);
+        if (o->b == IR_IMM)
+            combine_shift(b, o);
+        if (o->b == IR_IMM)
+            combine_imm(b, o);
+        if (o->op == IR_ZEXT)
+            combine_zext(b, o);
         break;
     case IR_AND:
     case IR_SHL:
-        if (op.b == IR_IMM)
-            combine_imm(b, &op);
+        if (o->b == IR_IMM)
+            combine_imm(b, o);
         break;
     case IR_LD:
     case IR_ST:
     case IR_FLD:
     case IR_FST:
-        combine_load(b, &op);
+        combine_load(b, o);
         break;
     default:
         break;
     }
-    if (op.op == IR_CALL || op.op == IR_CALLI) { /* nothing is known behind it */
+}
+
+void ir_append(struct ir_block *b)
+{
+    struct ir_op *o = &b->ops[b->count];
+    combine(b, o);
+    if (o != &b->ops[b->count]) { /* merged */
+        b->ops[b->count] = *o;
+        o = &b->ops[b->count];
+    }
+    unsigned at = b->count++;
+    if (traits[o->op] & CALLS) { /* nothing is known behind it */
         memset(b->def, 0xff, sizeof b->def);
         b->sext = 0;
-        b->ops[b->count++] = op;
         return;
     }
-    if (op.dst < IR_F0) {
-        bool sext = makes_sext(b, &op);
-        if (sext && op.size == 8 && op.op >= IR_AND && op.op <= IR_XOR)
-            op.flags |= IR_HALVES;
-        b->sext = (b->sext & ~((uint32_t)1 << op.dst)) | (uint32_t)sext << op.dst;
+    if (o->dst >= IR_REG_COUNT)
+        return;
+    o->prev_def = b->def[o->dst];
+    b->def[o->dst] = (int16_t)at;
+    if (o->dst < IR_F0) {
+        bool sext = makes_sext(b, o);
+        if (sext && o->size == 8 && o->op >= IR_AND && o->op <= IR_XOR)
+            o->flags |= IR_HALVES;
+        b->sext = (b->sext & ~((uint32_t)1 << o->dst)) | (uint32_t)sext << o->dst;
     }
-    if (op.dst < IR_REG_COUNT) {
-        op.prev_def = b->def[op.dst];
-        b->def[op.dst] = (int16_t)b->count;
-    }
-    b->ops[b->count++] = op;
 }
 
-static bool is_pure(uint8_t op)
-{
-    return op <= IR_REM;
-}
-
-static bool may_fault(uint8_t op)
-{
-    return op >= IR_LD && op <= IR_AMO;
-}
-
-/* Or be left to the interpreter; by then its flags may be set, so nothing before it may be done again. */
-static bool may_leave(const struct ir_op *o)
-{
-    return o->flags & IR_MAY_EXIT || o->op >= IR_FCSR || (o->op >= IR_FBIN && o->op <= IR_F2F);
-}
-
-static uint64_t bit(uint8_t x)
-{
-    return (uint64_t)(x < IR_REG_COUNT) << (x & 63);
-}
-
-static uint64_t uses(const struct ir_op *o)
-{
-    return bit(o->a) | bit(o->b) | bit(o->c);
-}
+#define BIT(x) [x] = (uint64_t)1 << (x)
+#define BITS8(x) \
+    BIT(x), BIT(x + 1), BIT(x + 2), BIT(x + 3), BIT(x + 4), BIT(x + 5), BIT(x + 6), BIT(x + 7)
+/* The register's, none for an operand that is no register. */
+static const uint64_t bit[256] = {BITS8(0),  BITS8(8),  BITS8(16), BITS8(24),
+                                  BITS8(32), BITS8(40), BITS8(48), BITS8(56)};
 
 /* Of which of the registers that it uses the op needs the upper half. */
 static uint64_t uses_high(const struct ir_op *o, uint64_t use)
 {
+    unsigned t = traits[o->op];
+    if (!(t & LOW_ASK))
+        return t & LOW4 && o->size == 4 ? 0 : use;
     switch (o->op) {
     case IR_SEXT:
     case IR_ZEXT:
@@ -448,26 +492,15 @@ static uint64_t uses_high(const struct ir_op *o, uint64_t use)
     case IR_OR:
     case IR_XOR:
         return o->size == 4 || o->flags & IR_LOW ? 0 : use;
-    case IR_ADD:
-    case IR_SUB:
-    case IR_SHL:
-    case IR_SHR:
-    case IR_SAR:
-    case IR_ROR:
-    case IR_MUL:
-    case IR_DIV:
-    case IR_REM:
-    case IR_FMVFX:
-        return o->size == 4 ? 0 : use;
     case IR_I2F:
         return o->kind <= IR_U32 ? 0 : use;
     case IR_ST:
-        return o->size == 8 ? use : bit(o->a) | bit(o->c);
+        return o->size == 8 ? use : bit[o->a] | bit[o->c];
     case IR_SC:
     case IR_AMO:
-        return o->size == 8 ? use : bit(o->a);
+        return o->size == 8 ? use : bit[o->a];
     default:
-        return use;
+        UNREACHABLE();
     }
 }
 
@@ -512,7 +545,7 @@ static bool sources_outlive(const struct prune *p, const struct ir_op *o)
 static bool drop(struct prune *p, const struct ir_op *o)
 {
     uint64_t seen = p->rider ? p->riding : p->live;
-    if (!is_pure(o->op) || seen & bit(o->dst))
+    if (!(traits[o->op] & PURE) || seen & bit[o->dst])
         return false;
     struct ir_op *behind = &p->b->ops[p->to];
     if (p->rider)
@@ -526,29 +559,30 @@ static void keep(struct prune *p, const struct ir_op *from)
     struct ir_op *o = &p->b->ops[--p->to];
     if (o != from)
         *o = *from;
-    if (o->op == IR_CALL || o->op == IR_CALLI) { /* as an end */
-        p->live = p->used = p->high = UINT64_MAX;
-        p->rider = NULL;
-        memset(p->next, 0xff, sizeof p->next);
-        return;
-    }
-    uint64_t dst = bit(o->dst), use = uses(o);
-    if (is_pure(o->op) && !(p->used & dst) && !(o->flags & IR_MAY_EXIT) && sources_outlive(p, o))
-        o->flags |= IR_LOST;
-    if (!(p->high & dst) && may_be_low(o))
-        o->flags |= IR_LOW;
-    p->high = o->op >= IR_JUMP ? UINT64_MAX : (p->high & ~dst) | uses_high(o, use);
     p->rider = NULL;
-    if (o->flags & IR_MAY_EXIT)
-        p->live = UINT64_MAX;
-    if (may_fault(o->op)) {
-        p->riding = (p->live & ~dst) | use;
-        p->live = UINT64_MAX;
-        p->rider = o;
+    unsigned t = traits[o->op];
+    if (t & (CALLS | ENDS)) {
+        p->live = p->used = p->high = UINT64_MAX;
+        if (t & CALLS) { /* the ops behind it have nothing to do with those in front of it */
+            memset(p->next, 0xff, sizeof p->next);
+            return;
+        }
     } else {
-        p->live = may_leave(o) ? UINT64_MAX : (p->live & ~dst) | use;
+        uint64_t dst = bit[o->dst], use = bit[o->a] | bit[o->b] | bit[o->c];
+        bool exits = o->flags & IR_MAY_EXIT;
+        if (t & PURE && !(p->used & dst) && !exits && sources_outlive(p, o))
+            o->flags |= IR_LOST;
+        if (!(p->high & dst) && may_be_low(o))
+            o->flags |= IR_LOW;
+        p->high = (p->high & ~dst) | uses_high(o, use);
+        p->used = (p->used & ~dst) | use;
+        uint64_t live = ((exits ? UINT64_MAX : p->live) & ~dst) | use;
+        if (t & FAULTS) {
+            p->riding = live;
+            p->rider = o;
+        }
+        p->live = t & (FAULTS | LEAVES) || exits ? UINT64_MAX : live;
     }
-    p->used = o->op >= IR_JUMP ? UINT64_MAX : (p->used & ~dst) | use;
     if (o->dst < IR_REG_COUNT)
         p->next[o->dst] = (int16_t)(p->b->count - p->to);
 }

@@ -16,10 +16,14 @@ const char *const ir_shapes[IR_OPCODE_COUNT] = {
 };
 
 /* What an operand can be, and what each letter of a shape allows. */
-enum { GPR = 1, FPR = 2, ZERO = 4, IMM = 8, NONE = 16 };
+enum { GPR = 1, FPR = 2, ZERO = 4, IMM = 8, NONE = 16, ALIEN = 32 };
 
 static const uint8_t operand_class[256] = {
-    [0 ... IR_F0 - 1] = GPR, [IR_F0... IR_REG_COUNT - 1] = FPR, [IR_ZERO] = ZERO, [IR_IMM] = IMM,
+    [0 ... IR_F0 - 1] = GPR,
+    [IR_F0... IR_REG_COUNT - 1] = FPR,
+    [IR_REG_COUNT... IR_ZERO - 1] = ALIEN,
+    [IR_ZERO] = ZERO,
+    [IR_IMM] = IMM,
     [IR_NONE] = NONE,
 };
 
@@ -30,35 +34,33 @@ static const uint8_t operand_class[256] = {
      : (c) == 'i'               ? GPR | ZERO | IMM                           \
      : (c) == 'o' || (c) == 'x' ? GPR | NONE /* an index, if there is one */ \
                                 : NONE)
+/* Of all four operands, dst lowest. */
+#define FOUR(d, a, b, c) \
+    ((uint32_t)(d) | (uint32_t)(a) << 6 | (uint32_t)(b) << 12 | (uint32_t)(c) << 18)
 #define BYTES(n) (1u << (n))
 
 /* The shapes, as each block that is translated is held to them. */
 static const struct {
-    uint8_t dst, a, b, c; /* the classes that fit */
-    uint16_t sizes;       /* bit n: n bytes */
+    uint32_t classes; /* that fit, as FOUR() */
+    uint16_t sizes;   /* bit n: n bytes */
 } rules[IR_OPCODE_COUNT] = {
 #define IR_OP(name, text, shape)                                                                   \
-    [IR_##name] = {ALLOWED(shape[0]), ALLOWED(shape[1]), ALLOWED(shape[2]), ALLOWED(shape[3]),     \
-                   IR_##name == IR_LD || IR_##name == IR_ST                                        \
-                       ? BYTES(1) | BYTES(2) | BYTES(4) | BYTES(8)                                 \
-                   : IR_##name == IR_SEXT || IR_##name == IR_ZEXT ? BYTES(1) | BYTES(2) | BYTES(4) \
-                   : __builtin_strchr(&shape[4], 's') != NULL     ? BYTES(4) | BYTES(8)            \
-                                                                  : UINT16_MAX},
+    [IR_##name] = {                                                                                \
+        FOUR(ALLOWED(shape[0]), ALLOWED(shape[1]), ALLOWED(shape[2]), ALLOWED(shape[3])),          \
+        IR_##name == IR_LD || IR_##name == IR_ST       ? BYTES(1) | BYTES(2) | BYTES(4) | BYTES(8) \
+        : IR_##name == IR_SEXT || IR_##name == IR_ZEXT ? BYTES(1) | BYTES(2) | BYTES(4)            \
+        : __builtin_strchr(&shape[4], 's') != NULL     ? BYTES(4) | BYTES(8)                       \
+                                                       : UINT16_MAX},
 #include "engine/ir/ir.def"
 #undef IR_OP
 };
-
-static bool is_end(uint8_t op)
-{
-    return op == IR_JUMP || op == IR_JUMPI || op == IR_EXIT;
-}
 
 static const char *op_check(const struct ir_op *o)
 {
     if (o->op >= IR_OPCODE_COUNT)
         return "no such op";
-    if (!(rules[o->op].dst & operand_class[o->dst]) || !(rules[o->op].a & operand_class[o->a]) ||
-        !(rules[o->op].b & operand_class[o->b]) || !(rules[o->op].c & operand_class[o->c]))
+    if (FOUR(operand_class[o->dst], operand_class[o->a], operand_class[o->b], operand_class[o->c]) &
+        ~rules[o->op].classes)
         return "an operand does not fit the op";
     if (o->size > 15 || !(rules[o->op].sizes & BYTES(o->size)))
         return "size";
@@ -72,7 +74,7 @@ static const char *op_check(const struct ir_op *o)
         return "a rotation by a register";
     if (o->op == IR_SHADD && (o->kind < 1 || o->kind > 3))
         return "kind of shadd";
-    if (o->scale > 3 || (o->rm > IR_RM_RMM && o->rm != IR_RM_DYN))
+    if ((o->scale | o->rm) && (o->scale > 3 || (o->rm > IR_RM_RMM && o->rm != IR_RM_DYN)))
         return "scale or rounding mode";
     return NULL;
 }
@@ -80,12 +82,14 @@ static const char *op_check(const struct ir_op *o)
 const char *ir_verify(const struct ir_block *b, unsigned *at)
 {
     for (unsigned i = 0; i < b->count; i++) {
-        *at = i;
         const char *why = op_check(&b->ops[i]);
-        if (why)
+        if (!why &&
+            (b->ops[i].op >= IR_JUMP) != (i + 1 == b->count)) /* the ends are the last opcodes */
+            why = "the end is not at the end";
+        if (why) {
+            *at = i;
             return why;
-        if (is_end(b->ops[i].op) != (i + 1 == b->count))
-            return "the end is not at the end";
+        }
     }
     *at = 0;
     return b->count ? NULL : "empty";

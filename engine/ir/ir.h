@@ -104,10 +104,16 @@ static inline bool ir_full(const struct ir_block *b)
     return b->count + 8 > IR_OPS_MAX;
 }
 
-/* Append; the caller keeps 8 ops to spare at the start of each guest instruction (ir_full). Looks at what made the
- * operands and says the same with less where it can: extensions, rotates, scaled addresses, constants. Never drops
- * an op (ir_prune does). */
-void ir_add(struct ir_block *b, struct ir_op op);
+/* Take ops[count] into the block; the caller keeps 8 ops to spare at the start of each guest instruction (ir_full). Looks
+ * at what made the operands and says the same with less where it can: extensions, rotates, scaled addresses, constants.
+ * Never drops an op (ir_prune does). */
+void ir_append(struct ir_block *b);
+static inline void ir_add(struct ir_block *b, struct ir_op op)
+{
+    ASSERT(b->count < IR_OPS_MAX);
+    b->ops[b->count] = op;
+    ir_append(b);
+}
 /* Drop ops whose results nobody can see: overwritten before any use, exit or fault. Once, after the last op. */
 void ir_prune(struct ir_block *b);
 

@@ -1,20 +1,5 @@
 #include "engine/guest/riscv/lift.h"
 
-void rv_emit(struct rv_lift *x, struct ir_op op)
-{
-    op.insns = 1;
-    rv_emit_part(x, op);
-}
-
-void rv_emit_part(struct rv_lift *x, struct ir_op op)
-{
-    op.pc_off = (int32_t)x->at;
-    op.next_off = (int32_t)x->next;
-    if (op.dst == 2)
-        op.flags |= IR_MAY_EXIT;
-    ir_add(x->b, op);
-}
-
 /* An instruction that does nothing is still counted, and has its pc. */
 void rv_emit_nop(struct rv_lift *x)
 {

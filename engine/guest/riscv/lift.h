@@ -25,10 +25,21 @@ struct rv_lift {
 /* guest_ops.lift */
 void rv_lift(struct gst_lift *l, struct ir_block *b);
 
-/* Append an op for the current instruction. */
-void rv_emit(struct rv_lift *x, struct ir_op op);
-/* The same for an op that is not the instruction's last: it must do no harm twice. */
-void rv_emit_part(struct rv_lift *x, struct ir_op op);
+/* Append an op for the current instruction that is not its last: it must do no harm twice. */
+static inline void rv_emit_part(struct rv_lift *x, struct ir_op op)
+{
+    op.pc_off = (int32_t)x->at;
+    op.next_off = (int32_t)x->next;
+    if (op.dst == 2)
+        op.flags |= IR_MAY_EXIT;
+    ir_add(x->b, op);
+}
+/* The same for its last. */
+static inline void rv_emit(struct rv_lift *x, struct ir_op op)
+{
+    op.insns = 1;
+    rv_emit_part(x, op);
+}
 void rv_emit_nop(struct rv_lift *x);
 /* The op's operand for a register that is read. */
 static inline uint8_t rv_x(unsigned r)

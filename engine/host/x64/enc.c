@@ -13,7 +13,7 @@ static inline uint8_t *put_prefix(uint8_t *p, uint32_t op, struct x64_loc rm)
 }
 
 /* ModRM, SIB, displacement. shift: EVEX scales a one-byte displacement by 1 << shift. */
-static uint8_t *put_rm(const struct x64_em *e, uint8_t *p, unsigned reg, struct x64_loc rm,
+static inline uint8_t *put_rm(const struct x64_em *e, uint8_t *p, unsigned reg, struct x64_loc rm,
                        unsigned shift, unsigned imm_bytes)
 {
     unsigned r = (reg & 7) << 3;
@@ -64,8 +64,38 @@ static inline unsigned base_of(struct x64_loc rm)
     return rm.flags & (X64_RIP | X64_NO_BASE) ? 0 : rm.reg;
 }
 
+/* Most operands in memory are the state's: [rsp + disp]. */
+static bool is_state(struct x64_loc rm)
+{
+    return rm.is_mem && !rm.flags && rm.reg == RSP && rm.index == X64_NO_INDEX && rm.disp;
+}
+
+static void op_state(struct x64_em *e, uint32_t op, unsigned reg, int32_t disp)
+{
+    uint8_t *p = e->p;
+    unsigned rex = (op & X64_W ? 0x48 : 0x40) | (reg >> 3) << 2, r = (reg & 7) << 3;
+    *p = (uint8_t)rex;
+    p += rex != 0x40;
+    p[0] = (uint8_t)op;
+    p[2] = 0x24;
+    if (disp == (int8_t)disp) {
+        p[1] = (uint8_t)(0x44 | r);
+        p[3] = (uint8_t)disp;
+        p += 4;
+    } else {
+        p[1] = (uint8_t)(0x84 | r);
+        memcpy(p + 3, &disp, 4);
+        p += 7;
+    }
+    e->p = p;
+}
+
 void x64_op_any(struct x64_em *e, uint32_t op, unsigned reg, struct x64_loc rm, unsigned imm_bytes)
 {
+    if (is_state(rm) && !(op & ~(uint32_t)(X64_W | 0xff))) {
+        op_state(e, op, reg, rm.disp);
+        return;
+    }
     uint8_t *p = put_prefix(e->p, op, rm);
     unsigned rex = (op & X64_W ? 8 : 0) | (reg >> 3) << 2 | index_bit(rm) << 1 | base_of(rm) >> 3;
     bool byte = (op & X64_BYTE_RM && !rm.is_mem && rm.reg >= 4) || (op & X64_BYTE_REG && reg >= 4);

@@ -52,7 +52,7 @@ void x64_mark(struct x64_ctx *x, const struct ir_op *o, uint8_t borrowed)
                             .pc_off = (uint32_t)o->pc_off,
                             .uncounted = (uint8_t)x->uncounted,
                             .borrowed = borrowed,
-                            .fixup = faults(o->op) ? (uint16_t)x64_debt_index(x) : 0};
+                            .fixup = (uint16_t)x64_debt_index(x)};
 }
 
 /* Make the displacement that will follow opcode_bytes from here 4-aligned: prefixes that mean nothing in front of the
@@ -504,7 +504,8 @@ static res_code_t x64_lower(const struct host_options *o, const struct host_stub
     for (unsigned i = 0; i < b->count; i++) {
         if (x.end - x.e.p < X64_OP_ROOM)
             return full(err);
-        x64_mark(&x, &b->ops[i], 0);
+        if (faults(b->ops[i].op))
+            x64_mark(&x, &b->ops[i], 0);
         one(&x, &b->ops[i]);
         if (o->count && !(b->ops[i].op >= IR_BR))
             x.uncounted += b->ops[i].insns;
