@@ -7,17 +7,18 @@
 #include <unistd.h>
 #include <linux/membarrier.h>
 
-#define INDEX_CAP_FIRST 32u
-
 res_code_t cc_arenas_init(struct cc_cache *c, struct err *err)
 {
+    uint32_t granules = ALIGN_UP(c->arena_bytes, 1u << GRANULE_BITS) >> GRANULE_BITS;
     c->arenas = calloc(c->arena_count, sizeof *c->arenas);
-    if (!c->arenas)
+    c->index = calloc((size_t)c->arena_count * granules, sizeof *c->index);
+    if (!c->arenas || !c->index)
         return err_set(err, ERR_NO_MEMORY, "code cache arenas");
     for (uint32_t i = 0; i < c->arena_count; i++) {
         struct cc_arena *a = &c->arenas[i];
         a->cache = c;
         a->off = c->arenas_off + i * c->arena_bytes;
+        a->index = c->index + (size_t)i * granules;
         arena_init(&a->meta, 0);
         a->meta.populate = true;
         list_append(&c->free, &a->link);
@@ -31,6 +32,7 @@ void cc_arenas_fini(struct cc_cache *c)
     for (uint32_t i = 0; c->arenas && i < c->arena_count; i++)
         arena_fini(&c->arenas[i].meta);
     free(c->arenas);
+    free(c->index);
 }
 
 struct cc_arena *cc_arena_of(const struct cc_cache *c, uint32_t off)
@@ -41,25 +43,14 @@ struct cc_arena *cc_arena_of(const struct cc_cache *c, uint32_t off)
     return i < c->arena_count ? &c->arenas[i] : NULL;
 }
 
-/* Thread: the owner. Readers see the array that holds at least `count` entries: it is replaced first, count grows after. */
-bool cc_arena_append(struct cc_arena *a, struct cc_block *b)
+/* Thread: the owner. What is behind a granule's last block is published by the release store that makes it the last. */
+void cc_arena_append(struct cc_arena *a, struct cc_block *b)
 {
-    uint32_t n = atomic_load_explicit(&a->count, memory_order_relaxed);
-    struct index_entry *at = atomic_load_explicit(&a->index, memory_order_relaxed);
-    if (n == a->index_cap) {
-        uint32_t cap = n ? 2 * n : INDEX_CAP_FIRST;
-        struct index_entry *bigger = arena_alloc(&a->meta, cap * sizeof *bigger);
-        if (!bigger)
-            return false;
-        for (uint32_t i = 0; i < n; i++)
-            bigger[i] = at[i];
-        a->index_cap = cap;
-        at = bigger;
-        atomic_store_explicit(&a->index, at, memory_order_release);
-    }
-    at[n] = (struct index_entry){b->host_off, b};
-    atomic_store_explicit(&a->count, n + 1, memory_order_release);
-    return true;
+    b->before = a->last;
+    a->last = b;
+    uint32_t first = b->host_off - a->off, last = first + b->host_bytes - 1;
+    for (uint32_t i = first >> GRANULE_BITS; i <= last >> GRANULE_BITS; i++)
+        atomic_store_explicit(&a->index[i], b, memory_order_release);
 }
 
 struct cc_block *cc_find_host(struct cc_cache *c, uint32_t off)
@@ -67,20 +58,11 @@ struct cc_block *cc_find_host(struct cc_cache *c, uint32_t off)
     struct cc_arena *a = cc_arena_of(c, off);
     if (!a)
         return NULL;
-    uint32_t n = atomic_load_explicit(&a->count, memory_order_acquire), lo = 0;
-    const struct index_entry *at = atomic_load_explicit(&a->index, memory_order_acquire);
-    while (n) { /* the last entry with host_off <= off is in lo .. lo + n - 1, if anywhere */
-        uint32_t half = n / 2;
-        if (at[lo + half].host_off <= off) {
-            lo += half + 1;
-            n -= half + 1;
-        } else
-            n = half;
-    }
-    if (!lo)
-        return NULL;
-    struct cc_block *b = at[lo - 1].block;
-    return off - b->host_off < b->host_bytes ? b : NULL;
+    struct cc_block *b =
+        atomic_load_explicit(&a->index[(off - a->off) >> GRANULE_BITS], memory_order_acquire);
+    while (b && b->host_off > off)
+        b = b->before;
+    return b && off - b->host_off < b->host_bytes ? b : NULL;
 }
 
 void cc_arena_close(struct cc_thread *t)
@@ -100,10 +82,7 @@ void cc_arena_close(struct cc_thread *t)
  * after its blocks were retired. */
 static void evict(struct cc_cache *c, struct cc_arena *a)
 {
-    uint32_t n = atomic_load_explicit(&a->count, memory_order_acquire);
-    const struct index_entry *at = atomic_load_explicit(&a->index, memory_order_acquire);
-    for (uint32_t i = 0; i < n; i++) {
-        struct cc_block *b = at[i].block;
+    for (struct cc_block *b = a->last; b; b = b->before) {
         if (atomic_load_explicit(&b->retired, memory_order_acquire))
             continue;
         pthread_mutex_lock(&b->space->lock);
@@ -125,7 +104,7 @@ static struct cc_arena *coldest(struct cc_cache *c)
     list_for_each(l, &c->full)
     {
         struct cc_arena *a = list_entry(l, struct cc_arena, link);
-        if (!atomic_load_explicit(&a->live, memory_order_relaxed))
+        if (!cc_arena_live(a))
             return a;
     }
     list_for_each_safe(l, &c->full)
@@ -190,9 +169,11 @@ static bool reclaim_locked(struct cc_cache *c, bool nudge, const struct cc_threa
             sync_cores();
         synced = true;
         arena_fini(&a->meta);
-        atomic_store(&a->count, 0);
-        atomic_store(&a->index, NULL);
-        a->index_cap = 0;
+        for (uint32_t i = 0; i << GRANULE_BITS < c->arena_bytes; i++)
+            atomic_store_explicit(&a->index[i], NULL, memory_order_relaxed);
+        a->last = NULL;
+        atomic_store(&a->published, 0);
+        atomic_store(&a->retired, 0);
         a->used_bytes = 0;
         a->state = ARENA_FREE;
         list_remove(&a->link);

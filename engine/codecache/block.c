@@ -55,7 +55,7 @@ static uint32_t pack_map(const struct host_code *code, uint8_t *p)
 
 struct cc_place cc_block_place(const struct cc_block *b, uint32_t off)
 {
-    const uint8_t *p = b->map, *end = p + b->map_bytes;
+    const uint8_t *p = cc_map(b), *end = p + b->map_bytes;
     uint32_t want = off - b->host_off, host = 0, pc = 0;
     struct cc_place found = {.pc = b->pc};
     while (p < end) {
@@ -88,44 +88,51 @@ static void sort_exits(struct cc_exit *exits, unsigned n)
 static struct cc_block *describe(struct cc_arena *a, const struct cc_publish *p)
 {
     const struct host_code *code = p->code;
+    bool across = (p->pc ^ (p->pc + p->guest_bytes - 1)) >> PAGE_BITS;
+    size_t front = across ? sizeof(struct list) : 0;
     uint8_t *map = arena_alloc(code->arena, MAX(code->map_count, 1u) * MAP_RECORD_MAX);
     uint32_t map_bytes = map ? pack_map(code, map) : 0;
-    struct cc_block *b =
-        arena_zalloc(&a->meta, sizeof *b + code->exit_count * sizeof *b->exits +
-                                   code->landing_count * sizeof *b->landings + map_bytes);
-    if (!b || !map)
+    char *at =
+        arena_alloc(&a->meta, front + offsetof(struct cc_block, exits) +
+                                  code->exit_count * sizeof(struct cc_exit) +
+                                  code->landing_count * sizeof(struct host_landing) + map_bytes);
+    if (!at || !map)
         return NULL;
-    b->pc = p->pc;
-    b->host_off = code->cache_off;
-    b->host_bytes = code->len;
-    b->guest_bytes = p->guest_bytes;
-    b->insn_count = (uint16_t)p->insn_count;
-    b->exit_count = (uint16_t)code->exit_count;
-    b->flags = p->flags;
-    b->space = p->space;
-    b->arena = a;
-    b->exits = (struct cc_exit *)(b + 1);
-    struct host_landing *landings = (struct host_landing *)(b->exits + code->exit_count);
-    b->landing_count = code->landing_count;
-    b->landings = landings;
-    for (unsigned i = 0; i < code->landing_count; i++)
-        landings[i] = (struct host_landing){code->landings[i].pc,
-                                            code->cache_off + code->landings[i].host_off};
-    b->map = memcpy(landings + code->landing_count, map, map_bytes);
-    b->map_bytes = map_bytes;
+    struct cc_block *b = (struct cc_block *)(at + front);
+    *b = (struct cc_block){
+        .pc = p->pc,
+        .space = p->space,
+        .arena = a,
+        .host_off = code->cache_off,
+        .host_bytes = code->len,
+        .guest_bytes = (uint16_t)p->guest_bytes,
+        .map_bytes = (uint16_t)map_bytes,
+        .exit_count = (uint16_t)code->exit_count,
+        .landing_count = (uint16_t)code->landing_count,
+        .insn_count = (uint8_t)p->insn_count,
+        .flags = p->flags | (across ? CC_BLOCK_ACROSS : 0),
+    };
+    ASSERT(map_bytes <= UINT16_MAX && code->exit_count <= UINT16_MAX &&
+           code->landing_count <= UINT16_MAX && p->insn_count <= UINT8_MAX);
     list_init(&b->incoming);
-    list_init(&b->page_link[0]);
-    list_init(&b->page_link[1]);
+    list_init(&b->page_link);
+    if (across)
+        list_init(cc_tail_link(b));
     for (unsigned i = 0; i < code->exit_count; i++) {
-        struct cc_exit *e = &b->exits[i];
-        *e = (struct cc_exit){.target = code->exits[i].target,
-                              .patch_off = code->cache_off + code->exits[i].patch_off,
-                              .stub_off = code->cache_off + code->exits[i].stub_off};
-        ASSERT(e->patch_off % 4 == 0);
+        const struct host_exit *from = &code->exits[i];
+        b->exits[i] = (struct cc_exit){.target = from->target,
+                                       .patch_off = code->cache_off + from->patch_off,
+                                       .stub_off = code->cache_off + from->stub_off};
+        ASSERT(b->exits[i].patch_off % 4 == 0);
     }
     sort_exits(b->exits, b->exit_count);
     for (unsigned i = 0; i < b->exit_count; i++)
         list_init(&b->exits[i].link);
+    struct host_landing *landings = cc_landings(b);
+    for (unsigned i = 0; i < code->landing_count; i++)
+        landings[i] = (struct host_landing){code->landings[i].pc,
+                                            code->cache_off + code->landings[i].host_off};
+    memcpy(cc_map(b), map, map_bytes);
     return b;
 }
 
@@ -139,13 +146,13 @@ static enum cc_publish_result enter_locked(struct cc_space *s, const struct cc_p
     uint64_t first = p->pc >> PAGE_BITS, last = (p->pc + p->guest_bytes - 1) >> PAGE_BITS;
     struct page_entry *pages[2] = {cc_page_make(s, first),
                                    last == first ? NULL : cc_page_make(s, last)};
-    if (!pages[0] || (last != first && !pages[1]) || !cc_hash_reserve(s) ||
-        !cc_arena_append(b->arena, b))
+    if (!pages[0] || (last != first && !pages[1]) || !cc_hash_reserve(s))
         return CC_NO_MEMORY;
-    list_append(&pages[0]->heads, &b->page_link[0]);
+    cc_arena_append(b->arena, b);
+    list_append(&pages[0]->heads, &b->page_link);
     if (pages[1])
-        list_append(&pages[1]->tails, &b->page_link[1]);
-    atomic_fetch_add_explicit(&b->arena->live, 1, memory_order_relaxed);
+        list_append(&pages[1]->tails, cc_tail_link(b));
+    CC_COUNT_OWN(&b->arena->published, 1);
     cc_hash_insert(s, b);
     return CC_PUBLISHED;
 }
@@ -162,9 +169,10 @@ static void fill_landings(struct cc_thread *t, struct cc_block *b)
     struct cpu_jt_entry *jt = t->pinned == b->space ? t->pinned_jt : NULL;
     if (!jt || jt == cc_missing_table())
         return;
+    const struct host_landing *landings = cc_landings(b);
     for (unsigned i = 0; i < b->landing_count; i++)
-        put_jt(cc_jt_slot(jt, b->landings[i].pc), b->landings[i].pc,
-               cc_host(t->cache, b->landings[i].host_off));
+        put_jt(cc_jt_slot(jt, landings[i].pc), landings[i].pc,
+               cc_host(t->cache, landings[i].host_off));
 }
 
 enum cc_publish_result cc_publish(struct cc_thread *t, const struct cc_publish *p,
@@ -186,8 +194,8 @@ enum cc_publish_result cc_publish(struct cc_thread *t, const struct cc_publish *
     if (result == CC_PUBLISHED) {
         a->used_bytes =
             MIN(ALIGN_UP(a->used_bytes + p->code->len, CC_BLOCK_ALIGN), t->cache->arena_bytes);
-        cc_count(&t->cache->n_published, 1);
-        cc_count(&t->cache->n_host_bytes, p->code->len);
+        CC_COUNT_OWN(&t->n_published, 1);
+        CC_COUNT_OWN(&t->n_host_bytes, p->code->len);
         *out = b;
     } else if (result == CC_PRESENT)
         *out = present;
@@ -276,8 +284,9 @@ void cc_retire_locked(struct cc_space *s, struct cc_block *b)
         return;
     atomic_store_explicit(&b->retired, true, memory_order_release);
     cc_hash_remove(s, b);
-    list_remove(&b->page_link[0]);
-    list_remove(&b->page_link[1]);
+    list_remove(&b->page_link);
+    if (b->flags & CC_BLOCK_ACROSS)
+        list_remove(cc_tail_link(b));
     while (!list_empty(&b->incoming))
         unchain(c, list_entry(b->incoming.next, struct cc_exit, link));
     for (unsigned i = 0; i < b->exit_count; i++)
@@ -291,9 +300,9 @@ void cc_retire_locked(struct cc_space *s, struct cc_block *b)
             continue;
         drop_jt(jt, b->pc, cc_host(c, b->host_off));
         for (unsigned k = 0; k < b->landing_count; k++)
-            drop_jt(jt, b->landings[k].pc, cc_host(c, b->landings[k].host_off));
+            drop_jt(jt, cc_landings(b)[k].pc, cc_host(c, cc_landings(b)[k].host_off));
     }
-    atomic_fetch_sub_explicit(&b->arena->live, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&b->arena->retired, 1, memory_order_release);
     cc_count(&c->n_retired, 1);
 }
 
@@ -309,15 +318,14 @@ static bool overlaps(const struct cc_block *b, gva_t lo, gva_t hi)
     return b->pc < hi && b->pc + b->guest_bytes > lo;
 }
 
-/* One of a page's lists; `link` says which page_link it runs through. */
-static size_t retire_list(struct cc_space *s, struct list *blocks, unsigned link, gva_t lo,
-                          gva_t hi)
+/* One of a page's lists: of the blocks that start there, or of the tails. */
+static size_t retire_list(struct cc_space *s, struct list *blocks, bool tails, gva_t lo, gva_t hi)
 {
     size_t n = 0;
     list_for_each_safe(l, blocks)
     {
         struct cc_block *b =
-            (struct cc_block *)((char *)(l - link) - offsetof(struct cc_block, page_link));
+            tails ? (struct cc_block *)(l + 1) : list_entry(l, struct cc_block, page_link);
         if (overlaps(b, lo, hi)) {
             cc_retire_locked(s, b);
             n++;
@@ -328,7 +336,7 @@ static size_t retire_list(struct cc_space *s, struct list *blocks, unsigned link
 
 static size_t retire_in_page(struct cc_space *s, struct page_entry *e, gva_t lo, gva_t hi)
 {
-    size_t n = retire_list(s, &e->heads, 0, lo, hi) + retire_list(s, &e->tails, 1, lo, hi);
+    size_t n = retire_list(s, &e->heads, false, lo, hi) + retire_list(s, &e->tails, true, lo, hi);
     cc_page_drop_if_empty(s, e);
     return n;
 }

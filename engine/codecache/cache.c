@@ -157,6 +157,8 @@ void cc_thread_free(struct cc_thread *t)
     cc_arena_close(t);
     pthread_mutex_lock(&c->lock);
     c->threads[t->index] = NULL;
+    c->gone_published += atomic_load_explicit(&t->n_published, memory_order_relaxed);
+    c->gone_host_bytes += atomic_load_explicit(&t->n_host_bytes, memory_order_relaxed);
     pthread_mutex_unlock(&c->lock);
     free(t);
 }
@@ -164,18 +166,25 @@ void cc_thread_free(struct cc_thread *t)
 void cc_cache_stats(struct cc_cache *c, struct cc_stats *out)
 {
     memset(out, 0, sizeof *out);
-    out->published = atomic_load_explicit(&c->n_published, memory_order_relaxed);
     out->retired = atomic_load_explicit(&c->n_retired, memory_order_relaxed);
     out->evictions = atomic_load_explicit(&c->n_evictions, memory_order_relaxed);
     out->chained = atomic_load_explicit(&c->n_chained, memory_order_relaxed);
     out->unchained = atomic_load_explicit(&c->n_unchained, memory_order_relaxed);
     out->reclaimed = atomic_load_explicit(&c->n_reclaimed, memory_order_relaxed);
     out->full = atomic_load_explicit(&c->n_full, memory_order_relaxed);
-    out->host_bytes = atomic_load_explicit(&c->n_host_bytes, memory_order_relaxed);
     out->arenas = c->arena_count;
     pthread_mutex_lock(&c->lock);
     for (uint32_t i = 0; i < c->arena_count; i++)
-        out->blocks_live += atomic_load_explicit(&c->arenas[i].live, memory_order_relaxed);
+        out->blocks_live += cc_arena_live(&c->arenas[i]);
+    out->published = c->gone_published;
+    out->host_bytes = c->gone_host_bytes;
+    for (uint32_t i = 0; i < c->thread_max; i++)
+        if (c->threads[i]) {
+            out->published +=
+                atomic_load_explicit(&c->threads[i]->n_published, memory_order_relaxed);
+            out->host_bytes +=
+                atomic_load_explicit(&c->threads[i]->n_host_bytes, memory_order_relaxed);
+        }
     out->arenas_free = c->free_count;
     out->arenas_retiring = c->retiring_count;
     out->spaces = c->space_count;

@@ -39,11 +39,11 @@ static bool on_page(struct cc_space *s, struct cc_block *b)
     uint64_t first = b->pc >> PAGE_BITS, last = (b->pc + b->guest_bytes - 1) >> PAGE_BITS;
     struct page_entry *e = cc_page_find(s, first),
                       *f = last == first ? NULL : cc_page_find(s, last);
-    bool head = false, tail = last == first && list_empty(&b->page_link[1]);
+    bool head = false, tail = last == first && !(b->flags & CC_BLOCK_ACROSS);
     if (e)
-        list_for_each(l, &e->heads) head |= l == &b->page_link[0];
-    if (f)
-        list_for_each(l, &f->tails) tail |= l == &b->page_link[1];
+        list_for_each(l, &e->heads) head |= l == &b->page_link;
+    if (f && b->flags & CC_BLOCK_ACROSS)
+        list_for_each(l, &f->tails) tail |= l == cc_tail_link(b);
     return head && tail;
 }
 
@@ -51,10 +51,9 @@ static bool check_block(struct cc_cache *c, struct cc_block *b)
 {
     struct cc_space *s = b->space;
     if (b->retired) {
-        if (!list_empty(&b->incoming) || !list_empty(&b->page_link[0]) ||
-            !list_empty(&b->page_link[1]))
-            return false; /* rule (5); its space may be gone */
-        return true;
+        /* Rule (5); its space may be gone. */
+        return list_empty(&b->incoming) && list_empty(&b->page_link) &&
+               !(b->flags & CC_BLOCK_ACROSS && !list_empty(cc_tail_link(b)));
     }
     pthread_mutex_lock(&s->lock);
     bool ok = cc_find(s, b->pc) == b && on_page(s, b) && check_exits(c, b);
@@ -64,20 +63,20 @@ static bool check_block(struct cc_cache *c, struct cc_block *b)
 
 static bool check_arena(struct cc_cache *c, struct cc_arena *a)
 {
-    uint32_t n = atomic_load(&a->count), live = 0, end = a->off;
-    const struct index_entry *at = atomic_load(&a->index);
+    uint32_t live = 0, end = a->off + c->arena_bytes;
     if (a->state == ARENA_FREE)
-        return n == 0 && atomic_load(&a->live) == 0;
-    for (uint32_t i = 0; i < n; i++) {
-        struct cc_block *b = at[i].block;
-        if (at[i].host_off != b->host_off || b->host_off < end || b->arena != a)
+        return !a->last && cc_arena_live(a) == 0;
+    for (struct cc_block *b = a->last; b; b = b->before) {
+        if (b->host_off < a->off || b->host_off + b->host_bytes > end || b->arena != a ||
+            cc_find_host(c, b->host_off) != b ||
+            cc_find_host(c, b->host_off + b->host_bytes - 1) != b)
             return false; /* rule (6) */
-        end = b->host_off + b->host_bytes;
-        if (end > a->off + c->arena_bytes || !check_block(c, b))
+        end = b->host_off;
+        if (!check_block(c, b))
             return false;
         live += !b->retired;
     }
-    return live == atomic_load(&a->live) && (a->state != ARENA_RETIRING || !live);
+    return live == cc_arena_live(a) && (a->state != ARENA_RETIRING || !live);
 }
 
 static bool is_landing(struct cc_space *s, gva_t pc, const void *host)
@@ -85,7 +84,7 @@ static bool is_landing(struct cc_space *s, gva_t pc, const void *host)
     uint32_t off = (uint32_t)((const uint8_t *)host - (const uint8_t *)cc_host(s->cache, 0));
     struct cc_block *b = cc_find_host(s->cache, off);
     for (unsigned i = 0; b && !b->retired && b->space == s && i < b->landing_count; i++)
-        if (b->landings[i].pc == pc && b->landings[i].host_off == off)
+        if (cc_landings(b)[i].pc == pc && cc_landings(b)[i].host_off == off)
             return true;
     return false;
 }

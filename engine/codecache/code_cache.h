@@ -20,7 +20,7 @@
  *  (4) Retired code is reused only after every thread has passed a safe point since it was retired.
  *  (5) A live block is in its space's hash once and on the list of each guest page that it has bytes of; a retired
  *      block is in neither, on nobody's incoming list, and in no jump table.
- *  (6) Blocks of an arena do not overlap and its index is sorted by host offset.
+ *  (6) Blocks of an arena do not overlap, stand in order, and its index finds the block of each byte.
  *
  * Epochs: a thread enters an epoch *before* the lookup that yields a block or a host pointer and may use it until
  *   its next cc_safe_point or cc_leave. A thread that is outside (idle, blocked, in a system call) counts as past.
@@ -49,6 +49,7 @@ struct cc_arena;
 
 enum cc_block_flag {
     CC_BLOCK_SELF_CHECK = 1, /* compares its guest bytes when entered */
+    CC_BLOCK_ACROSS = 2,     /* has guest bytes in two pages; publish sees to it */
 };
 
 /* A direct exit. Guarded by the space's lock but for what never changes. */
@@ -59,23 +60,20 @@ struct cc_exit {
     struct list link;             /* on to->incoming */
 };
 
+/* Behind its exits stand its landings, then the side table, packed. */
 struct cc_block {
-    gva_t pc;                      /* this and the next are constant once published */
-    uint32_t host_off, host_bytes; /* cache offset */
-    uint32_t guest_bytes;
-    uint16_t insn_count, exit_count;
-    uint32_t map_bytes;
-    uint8_t flags;
-    _Atomic bool retired;
+    gva_t pc; /* all but `retired` and the lists is constant once published */
     struct cc_space *space;
     struct cc_arena *arena;
-    struct cc_exit *exits; /* sorted by patch_off */
-    const struct host_landing *landings; /* host_off: of the cache */
-    uint32_t landing_count;
-    const uint8_t *map;    /* the side table, packed */
+    struct cc_block *before;       /* the one in front of it in the arena, or NULL */
+    uint32_t host_off, host_bytes; /* cache offset */
+    uint16_t guest_bytes, map_bytes, exit_count, landing_count;
+    uint8_t insn_count, flags;
+    _Atomic bool retired;
     /* under the space's lock */
-    struct list incoming;     /* cc_exit.link */
-    struct list page_link[2]; /* of the first and the last guest page */
+    struct list incoming;   /* cc_exit.link */
+    struct list page_link;  /* of the first guest page; with CC_BLOCK_ACROSS another, of the last, stands in front of the block */
+    struct cc_exit exits[]; /* sorted by patch_off */
 };
 
 struct cc_config {

@@ -16,11 +16,8 @@ enum arena_state {
     ARENA_RETIRING, /* on cache.retiring, until retire_epoch is past */
 };
 
-/* Append-only, replaced by a larger copy; readers use count first, then the array. */
-struct index_entry {
-    uint32_t host_off;
-    struct cc_block *block;
-};
+/* Host bytes -> block: for each granule of an arena the last block that has bytes in it; those before it by `before`. */
+#define GRANULE_BITS 8
 
 struct cc_arena {
     struct cc_cache *cache;
@@ -29,11 +26,11 @@ struct cc_arena {
     enum arena_state state;   /* this and the next two: cache.lock */
     struct list link;
     uint64_t retire_epoch;
-    struct arena meta; /* blocks, exits, side tables, index: the owner's until the arena is full */
-    _Atomic(struct index_entry *) index;
-    _Atomic uint32_t count;
-    uint32_t index_cap;
-    _Atomic uint32_t live; /* blocks that are not retired */
+    struct arena meta; /* blocks, exits, side tables: the owner's until the arena is full */
+    _Atomic(struct cc_block *) *index; /* [arena_bytes >> GRANULE_BITS] */
+    struct cc_block *last;             /* the owner's until the arena is full, then cache.lock */
+    _Atomic uint32_t published; /* blocks; the owner's */
+    _Atomic uint32_t retired;   /* of them */
     _Atomic bool touched;  /* looked up since eviction last passed by */
 };
 
@@ -57,8 +54,8 @@ struct page_entry {
     struct page_entry *next;
     uint64_t page;     /* number */
     bool hot;          /* somebody cannot watch it: all its code checks itself */
-    struct list heads; /* page_link[0] of the blocks that start here */
-    struct list tails; /* page_link[1] of those that only end here */
+    struct list heads; /* cc_block.page_link of the blocks that start here */
+    struct list tails; /* cc_tail_link() of those that only end here */
 };
 
 #define HEAT_BITS 12
@@ -96,6 +93,7 @@ struct cc_thread {
     void *nudge_ctx;
     struct cc_arena *open;
     bool reserved;
+    _Atomic uint64_t n_published, n_host_bytes; /* this thread's alone to write */
     struct cc_space *pinned;
     struct cpu_jt_entry *pinned_jt;
 };
@@ -109,6 +107,7 @@ struct cc_cache {
     size_t map_bytes;
     uint32_t arenas_off, arena_bytes, arena_count;
     struct cc_arena *arenas;
+    _Atomic(struct cc_block *) *index; /* of all arenas */
     uint32_t thread_max, unused_max;
     void (*work)(void *ctx);
     void *work_ctx;
@@ -128,13 +127,24 @@ struct cc_cache {
     pthread_mutex_t defer_lock; /* a leaf */
     struct deferred *deferred;
 
-    _Atomic uint64_t n_published, n_retired, n_evictions, n_chained, n_unchained, n_reclaimed,
-        n_full, n_host_bytes;
+    _Atomic uint64_t n_retired, n_evictions, n_chained, n_unchained, n_reclaimed, n_full;
+    uint64_t gone_published, gone_host_bytes; /* of threads that are no more: cache.lock */
 };
 
 static inline void cc_count(_Atomic uint64_t *n, uint64_t by)
 {
     atomic_fetch_add_explicit(n, by, memory_order_relaxed);
+}
+/* Who alone writes *n needs no locked instruction. */
+#define CC_COUNT_OWN(n, by)                                                          \
+    atomic_store_explicit((n), atomic_load_explicit((n), memory_order_relaxed) + (by), \
+                          memory_order_relaxed)
+
+/* Blocks that are not retired. */
+static inline uint32_t cc_arena_live(struct cc_arena *a)
+{
+    uint32_t retired = atomic_load_explicit(&a->retired, memory_order_acquire);
+    return atomic_load_explicit(&a->published, memory_order_relaxed) - retired;
 }
 
 /* Where pc is, or goes: its second place if another pc has the first. */
@@ -143,6 +153,22 @@ static inline struct cpu_jt_entry *cc_jt_slot(struct cpu_jt_entry *jt, gva_t pc)
     struct cpu_jt_entry *first = &jt[cpu_jt_first(pc)];
     uint64_t has = atomic_load_explicit(&first->pc, memory_order_relaxed);
     return has == pc || has == cpu_jt_none(cpu_jt_first(pc)) ? first : &jt[cpu_jt_second(pc)];
+}
+
+/* Of a block with CC_BLOCK_ACROSS. */
+static inline struct list *cc_tail_link(struct cc_block *b)
+{
+    return (struct list *)b - 1;
+}
+
+static inline struct host_landing *cc_landings(const struct cc_block *b)
+{
+    return (struct host_landing *)(b->exits + b->exit_count);
+}
+
+static inline uint8_t *cc_map(const struct cc_block *b)
+{
+    return (uint8_t *)(cc_landings(b) + b->landing_count);
 }
 
 static inline uint8_t *cc_writable(const struct cc_cache *c, uint32_t off)
@@ -154,7 +180,7 @@ static inline uint8_t *cc_writable(const struct cc_cache *c, uint32_t off)
 res_t cc_arenas_init(struct cc_cache *c, struct err *err);
 void cc_arenas_fini(struct cc_cache *c);
 struct cc_arena *cc_arena_of(const struct cc_cache *c, uint32_t off);
-bool cc_arena_append(struct cc_arena *a, struct cc_block *b);
+void cc_arena_append(struct cc_arena *a, struct cc_block *b);
 /* Give the thread's open arena up. Takes cache.lock. */
 void cc_arena_close(struct cc_thread *t);
 /* d is the head of something malloced: free it when everybody is past now. */

@@ -46,7 +46,7 @@ struct host_landing {
     uint32_t host_off;
 };
 
-/* Host offset -> guest pc: the group that starts at pc_off covers host bytes from host_off to the next entry. */
+/* Host offset -> guest pc, where a fault may happen: the group that starts at pc_off covers host bytes from host_off to the next entry. */
 struct host_pcmap {
     uint32_t host_off;
     uint32_t pc_off;   /* guest pc - block pc */

@@ -18,6 +18,7 @@ enum {
     KIND_ZEXT = 256, /* kind 1 is no sign extension */
     LOW4 = 512,      /* with size 4 it needs the lower halves only */
     LOW_ASK = 1024,
+    COMBINES = 2048, /* may be said with less: combine() */
 };
 #define ALU (PURE | SEXT4 | KIND_ZEXT | LOW4)
 static const uint16_t traits[IR_OPCODE_COUNT] = {
@@ -25,14 +26,14 @@ static const uint16_t traits[IR_OPCODE_COUNT] = {
     [IR_MOV] = PURE | SEXT_ASK,
     [IR_SEXT] = PURE | SEXT | LOW_ASK,
     [IR_ZEXT] = PURE | SEXT_ASK | LOW_ASK,
-    [IR_ADD] = ALU,
+    [IR_ADD] = ALU | COMBINES,
     [IR_SUB] = ALU,
-    [IR_AND] = PURE | SEXT_ASK | LOW_ASK,
-    [IR_OR] = PURE | SEXT_ASK | LOW_ASK,
-    [IR_XOR] = PURE | SEXT_ASK | LOW_ASK,
-    [IR_SHL] = ALU,
-    [IR_SHR] = ALU,
-    [IR_SAR] = ALU,
+    [IR_AND] = PURE | SEXT_ASK | LOW_ASK | COMBINES,
+    [IR_OR] = PURE | SEXT_ASK | LOW_ASK | COMBINES,
+    [IR_XOR] = PURE | SEXT_ASK | LOW_ASK | COMBINES,
+    [IR_SHL] = ALU | COMBINES,
+    [IR_SHR] = ALU | COMBINES,
+    [IR_SAR] = ALU | COMBINES,
     [IR_ROR] = ALU,
     [IR_SHADD] = PURE,
     [IR_SHLZ] = PURE | LOW_ASK,
@@ -41,10 +42,10 @@ static const uint16_t traits[IR_OPCODE_COUNT] = {
     [IR_MULH] = PURE,
     [IR_DIV] = PURE | SEXT4 | LOW4,
     [IR_REM] = PURE | SEXT4 | LOW4,
-    [IR_LD] = FAULTS | SEXT_ASK,
-    [IR_ST] = FAULTS | LOW_ASK,
-    [IR_FLD] = FAULTS,
-    [IR_FST] = FAULTS,
+    [IR_LD] = FAULTS | SEXT_ASK | COMBINES,
+    [IR_ST] = FAULTS | LOW_ASK | COMBINES,
+    [IR_FLD] = FAULTS | COMBINES,
+    [IR_FST] = FAULTS | COMBINES,
     [IR_LR] = FAULTS | SEXT4,
     [IR_SC] = FAULTS | SEXT | LOW_ASK,
     [IR_AMO] = FAULTS | SEXT4 | LOW_ASK,
@@ -398,7 +399,7 @@ static bool combine_move(struct ir_op *o)
     return true;
 }
 
-static void combine(struct ir_block *b, struct ir_op *o)
+static __attribute__((noinline)) void combine(struct ir_block *b, struct ir_op *o)
 {
     switch (o->op) {
     case IR_ADD:
@@ -437,17 +438,19 @@ static void combine(struct ir_block *b, struct ir_op *o)
         combine_load(b, o);
         break;
     default:
-        break;
+        UNREACHABLE();
     }
 }
 
 void ir_append(struct ir_block *b)
 {
     struct ir_op *o = &b->ops[b->count];
-    combine(b, o);
-    if (o != &b->ops[b->count]) { /* merged */
-        b->ops[b->count] = *o;
-        o = &b->ops[b->count];
+    if (traits[o->op] & COMBINES) {
+        combine(b, o);
+        if (o != &b->ops[b->count]) { /* merged */
+            b->ops[b->count] = *o;
+            o = &b->ops[b->count];
+        }
     }
     unsigned at = b->count++;
     if (traits[o->op] & CALLS) { /* nothing is known behind it */

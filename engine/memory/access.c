@@ -277,6 +277,11 @@ int64_t mem_copy_str(struct mem_space *s, char *p, gva_t a, size_t n)
     return -ENAMETOOLONG;
 }
 
+size_t mem_read_watched(struct mem_space *s, gva_t pc, void *p, size_t n)
+{
+    return mem_try_copy(p, host_of(s, pc), n);
+}
+
 size_t mem_read_code(struct mem_space *s, gva_t pc, void *p, size_t n)
 {
     size_t done = 0;

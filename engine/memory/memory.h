@@ -169,6 +169,8 @@ enum mem_watch { MEM_WATCH_OK, MEM_WATCH_HOT, MEM_WATCH_FAULT };
 enum mem_watch mem_watch_page(struct mem_space *s, gva_t page);
 /* Copy up to n code bytes from pc on (stops at the first page that is not executable); pages must be watched. */
 size_t mem_read_code(struct mem_space *s, gva_t pc, void *p, size_t n);
+/* The same within one page that mem_watch_page has just called executable: it is not asked again. */
+size_t mem_read_watched(struct mem_space *s, gva_t pc, void *p, size_t n);
 /* Is anything dirty? (fast, any thread) */
 bool mem_dirty_any(struct mem_space *s);
 /* Take the dirty pages of this space, one call of f each with the lock held (as a hook), and clean the set. A page may come twice,

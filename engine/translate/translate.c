@@ -133,9 +133,9 @@ static enum xl_result read_source(const struct xl_request *q, unsigned insns_max
         r = watch(q, page + PAGE_SIZE, &s->hot);
         if (r == XL_NO_MEMORY)
             return r;
+        s->n = mem_read_code(q->mem, q->pc, s->bytes, want);
     } else
-        want = MIN(want, here);
-    s->n = mem_read_code(q->mem, q->pc, s->bytes, want);
+        s->n = mem_read_watched(q->mem, q->pc, s->bytes, MIN(want, here));
     return s->n ? XL_OK : XL_NOT_CODE;
 }
 

@@ -2,6 +2,7 @@
  * host/x64/lower.c - one pass over the micro-ops: hot code, then cold code, exits and the map.
  */
 #include "engine/host/x64/lower.h"
+#include "engine/host/x64/enc_inline.h"
 
 #include <sys/auxv.h>
 
@@ -47,12 +48,11 @@ void x64_mark(struct x64_ctx *x, const struct ir_op *o, uint8_t borrowed)
     uint32_t here = x64_here(&x->e);
     if (!c->map_count || c->map[c->map_count - 1].host_off != here)
         c->map_count++;
-    c->map[c->map_count - 1] =
-        (struct host_pcmap){.host_off = here,
-                            .pc_off = (uint32_t)o->pc_off,
-                            .uncounted = (uint8_t)x->uncounted,
-                            .borrowed = borrowed,
-                            .fixup = (uint16_t)x64_debt_index(x)};
+    c->map[c->map_count - 1] = (struct host_pcmap){.host_off = here,
+                                                   .pc_off = (uint32_t)o->pc_off,
+                                                   .uncounted = (uint8_t)x->uncounted,
+                                                   .borrowed = borrowed,
+                                                   .fixup = (uint16_t)x64_debt_index(x)};
 }
 
 /* Make the displacement that will follow opcode_bytes from here 4-aligned: prefixes that mean nothing in front of the
@@ -87,7 +87,9 @@ static void count(struct x64_ctx *x, const struct ir_op *o)
     unsigned n = x->uncounted + o->insns;
     if (!x->o->count || !n)
         return;
-    x64_alu_imm(&x->e, true, X64_I_ADD, x64_state(offsetof(struct vcpu, icount)), (int32_t)n);
+    _Static_assert(IR_INSNS_MAX <= INT8_MAX, "the count is a byte");
+    x64_op_unfolded(&x->e, 0x83 | X64_W, X64_I_ADD, x64_state(offsetof(struct vcpu, icount)), 1);
+    x64_u8(&x->e, n);
     x->uncounted = 0;
     x->flag_reg = IR_NONE;
 }
@@ -101,7 +103,8 @@ static bool polls(const struct x64_ctx *x, const struct ir_op *o, gva_t target)
 static void cmp_exit_req(struct x64_ctx *x)
 {
     x->last_off = x64_here(&x->e);
-    x64_alu_imm(&x->e, false, X64_I_CMP, x64_state(offsetof(struct vcpu, exit_req)), 0);
+    x64_op_unfolded(&x->e, 0x83, X64_I_CMP, x64_state(offsetof(struct vcpu, exit_req)), 1);
+    x64_u8(&x->e, 0);
 }
 
 static void branch(struct x64_ctx *x, const struct ir_op *o)
@@ -214,6 +217,16 @@ static void put_link(struct x64_ctx *x, const struct ir_op *o)
     }
 }
 
+/* rdx is 8 * the place: to the entry, compared with the guest pc in t. */
+static void jt_entry(struct x64_ctx *x, unsigned t)
+{
+    struct x64_em *e = &x->e;
+    x64_op_unfolded(e, 0x81, X64_I_AND, x64_reg(RDX), 4);
+    x64_u32(e, (CPU_JT_COUNT - 1) * 16);
+    x64_op_unfolded(e, X64_ADD | X64_W, RDX, x64_state(offsetof(struct vcpu, jt)), 0);
+    x64_op_unfolded(e, X64_CMP | X64_W, t, x64_mem(0, RDX, 0), 0);
+}
+
 /* The inline lookup: a table of its own would be no faster, a return stack slower (measured). */
 static void jump_indirect(struct x64_ctx *x, const struct ir_op *o)
 {
@@ -242,18 +255,16 @@ static void jump_indirect(struct x64_ctx *x, const struct ir_op *o)
         forget(x); /* what follows a call is never reached */
         return;
     }
-    x64_rm(e, false, X64_LEA, RDX, x64_mem_index(X64_NO_BASE, 0, t, 3, 0));
-    x64_alu_imm(e, false, X64_I_AND, x64_reg(RDX), (int32_t)((CPU_JT_COUNT - 1) * 16));
-    x64_rm(e, true, X64_ADD, RDX, x64_state(offsetof(struct vcpu, jt)));
-    x64_rm(e, true, X64_CMP, t, x64_mem(0, RDX, 0));
+    x64_op_unfolded(e, X64_LEA, RDX, x64_mem_index(X64_NO_BASE, 0, t, 3, 0), 0);
+    jt_entry(x, t);
     x64_cold_add(x, X64_COLD_MISS, x64_jcc32(e, X64_CC_NE))->a = (uint8_t)t;
     if (o->op == IR_CALLI) {
         call(x, o, true);
     } else if (o->kind == IR_RETURN) {
-        x64_op(e, 0xff, 6, x64_mem(0, RDX, 8), 0); /* push */
+        x64_op_unfolded(e, 0xff, 6, x64_mem(0, RDX, 8), 0); /* push */
         x64_u8(e, 0xc3);
     } else {
-        x64_op(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
+        x64_op_unfolded(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
     }
 }
 
@@ -352,9 +363,10 @@ static void cold_exit(struct x64_ctx *x, const struct x64_cold *k)
 {
     struct host_exit *ex = &x->c->exits[k->a];
     ex->stub_off = x64_here(&x->e);
-    if (!x->o->no_chain)
-        x64_mov_imm_mem(&x->e, false, x64_state(offsetof(struct vcpu, exit_site)),
-                        (int32_t)(x->e.cache_off + ex->patch_off));
+    if (!x->o->no_chain) {
+        x64_op_unfolded(&x->e, 0xc7, 0, x64_state(offsetof(struct vcpu, exit_site)), 4);
+        x64_u32(&x->e, x->e.cache_off + ex->patch_off);
+    }
     leave_at(x, x->o->no_chain ? CPU_EXIT_NEXT : CPU_EXIT_CHAIN, ex->target);
 }
 
@@ -364,14 +376,14 @@ static void cold_miss(struct x64_ctx *x, unsigned t)
     struct x64_em *e = &x->e;
     if (!x->o->no_chain) {
         x64_rr(e, false, X64_MOV, RDX, t);
-        x64_shift_imm(e, false, X64_S_SHR, x64_reg(RDX), 15);
+        x64_op_unfolded(e, 0xc1, X64_S_SHR, x64_reg(RDX), 1);
+        x64_u8(e, 15);
         x64_rr(e, false, X64_XOR, RDX, t);
-        x64_shift_imm(e, false, X64_S_SHL, x64_reg(RDX), 3);
-        x64_alu_imm(e, false, X64_I_AND, x64_reg(RDX), (int32_t)((CPU_JT_COUNT - 1) * 16));
-        x64_rm(e, true, X64_ADD, RDX, x64_state(offsetof(struct vcpu, jt)));
-        x64_rm(e, true, X64_CMP, t, x64_mem(0, RDX, 0));
+        x64_op_unfolded(e, 0xc1, X64_S_SHL, x64_reg(RDX), 1);
+        x64_u8(e, 3);
+        jt_entry(x, t);
         uint32_t miss = x64_jcc8(e, X64_CC_NE);
-        x64_op(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
+        x64_op_unfolded(e, 0xff, 4, x64_mem(0, RDX, 8), 0);
         x64_land8(e, miss);
     }
     if (t != RAX)
@@ -474,10 +486,17 @@ static bool begin(struct x64_ctx *x, const struct host_options *o, const struct 
     x->uncounted = 0;
     x->cold_count = 0;
     c->exit_count = c->map_count = c->landing_count = 0;
-    c->landings = arena_alloc(c->arena, (b->count + 1) * sizeof *c->landings);
-    c->exits = arena_alloc(c->arena, (b->count + 1) * sizeof *c->exits);
-    c->map = arena_alloc(c->arena, (b->count * 3 + 2) * sizeof *c->map);
-    return c->exits && c->landings && c->map;
+    struct {
+        struct host_landing landing;
+        struct host_exit exit;
+        struct host_pcmap map[3];
+    } *room = arena_alloc(c->arena, (b->count + 1) * sizeof *room);
+    if (!room)
+        return false;
+    c->landings = (struct host_landing *)room;
+    c->exits = (struct host_exit *)(c->landings + b->count + 1);
+    c->map = (struct host_pcmap *)(c->exits + b->count + 1);
+    return true;
 }
 
 static res_code_t full(struct err *err)
