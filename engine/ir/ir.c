@@ -1,16 +1,22 @@
-#include "engine/ir/ir.h"
+#include "engine/ir/traits.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 const char *const ir_names[IR_OPCODE_COUNT] = {
-#define IR_OP(name, text, shape) [IR_##name] = text,
+#define IR_OP(name, text, shape, traits) [IR_##name] = text,
 #include "engine/ir/ir.def"
 #undef IR_OP
 };
 
 const char *const ir_shapes[IR_OPCODE_COUNT] = {
-#define IR_OP(name, text, shape) [IR_##name] = shape,
+#define IR_OP(name, text, shape, traits) [IR_##name] = shape,
+#include "engine/ir/ir.def"
+#undef IR_OP
+};
+
+const uint16_t ir_traits[IR_OPCODE_COUNT] = {
+#define IR_OP(name, text, shape, traits) [IR_##name] = traits,
 #include "engine/ir/ir.def"
 #undef IR_OP
 };
@@ -44,7 +50,7 @@ static const struct {
     uint32_t classes; /* that fit, as FOUR() */
     uint16_t sizes;   /* bit n: n bytes */
 } rules[IR_OPCODE_COUNT] = {
-#define IR_OP(name, text, shape)                                                                   \
+#define IR_OP(name, text, shape, traits)                                                           \
     [IR_##name] = {                                                                                \
         FOUR(ALLOWED(shape[0]), ALLOWED(shape[1]), ALLOWED(shape[2]), ALLOWED(shape[3])),          \
         IR_##name == IR_LD || IR_##name == IR_ST       ? BYTES(1) | BYTES(2) | BYTES(4) | BYTES(8) \

@@ -22,7 +22,7 @@
 #include <string.h>
 
 enum ir_opcode {
-#define IR_OP(name, text, shape) IR_##name,
+#define IR_OP(name, text, shape, traits) IR_##name,
 #include "engine/ir/ir.def"
 #undef IR_OP
     IR_OPCODE_COUNT
@@ -77,6 +77,12 @@ struct ir_op {
     uint8_t flags;    /* IR_MAY_EXIT */
     int16_t prev_def; /* while building: def[dst] before this op */
 };
+
+/* Whether its access to guest memory may fault. */
+static inline bool ir_faults(uint8_t op)
+{
+    return op >= IR_LD && op <= IR_AMO;
+}
 
 #define IR_INSNS_MAX 64
 #define IR_OPS_MAX (IR_INSNS_MAX * 2 + 8)

@@ -37,11 +37,6 @@ struct x64_cold *x64_cold_add(struct x64_ctx *x, enum x64_cold_kind kind, uint32
     return k;
 }
 
-static bool faults(uint8_t op)
-{
-    return op >= IR_LD && op <= IR_AMO;
-}
-
 void x64_mark(struct x64_ctx *x, const struct ir_op *o, uint8_t borrowed)
 {
     struct host_code *c = x->c;
@@ -523,7 +518,7 @@ static res_code_t x64_lower(const struct host_options *o, const struct host_stub
     for (unsigned i = 0; i < b->count; i++) {
         if (x.end - x.e.p < X64_OP_ROOM)
             return full(err);
-        if (faults(b->ops[i].op))
+        if (ir_faults(b->ops[i].op))
             x64_mark(&x, &b->ops[i], 0);
         one(&x, &b->ops[i]);
         if (o->count && !(b->ops[i].op >= IR_BR))

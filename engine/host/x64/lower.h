@@ -147,7 +147,12 @@ static inline void x64_wrote(struct x64_ctx *x, uint8_t r)
 /* lower.c */
 struct x64_cold *x64_cold_add(struct x64_ctx *x, enum x64_cold_kind kind, uint32_t site);
 void x64_exit_jcc(struct x64_ctx *x, enum x64_cc cc, gva_t target);
+/* What follows may fault, and belongs to o's group. */
 void x64_mark(struct x64_ctx *x, const struct ir_op *o, uint8_t borrowed);
+static inline bool x64_is_marked(const struct x64_ctx *x, const struct ir_op *o)
+{
+    return x->c->map_count && x->c->map[x->c->map_count - 1].pc_off == (uint32_t)o->pc_off;
+}
 /* debt.c */
 bool x64_debt_any(const struct x64_debt *d);
 unsigned x64_debt_index(struct x64_ctx *x); /* of the debt as it is now; 0: none */

@@ -10,6 +10,7 @@
 static struct x64_loc address(struct x64_ctx *x, const struct ir_op *o)
 {
     struct x64_em *e = &x->e;
+    ASSERT(x64_is_marked(x, o));
     x64_take(x, RAX);
     x64_take(x, RDX);
     x64_load_gpr(x, !x->window32, RDX, o->a);

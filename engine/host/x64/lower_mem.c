@@ -54,6 +54,7 @@ static struct x64_loc indexed(struct x64_ctx *x, const struct ir_op *o)
 struct x64_loc x64_address(struct x64_ctx *x, const struct ir_op *o)
 {
     unsigned flags = seg_flags(x);
+    ASSERT(x64_is_marked(x, o));
     if (o->a == IR_ZERO)
         return x64_mem(flags | X64_NO_BASE, 0, (int32_t)o->imm);
     if (o->c != IR_NONE)
