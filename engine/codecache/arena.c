@@ -160,7 +160,8 @@ static bool reclaim_locked(struct cc_cache *c, bool nudge, const struct cc_threa
     list_for_each_safe(l, &c->retiring)
     {
         struct cc_arena *a = list_entry(l, struct cc_arena, link);
-        if (!all_past(c, a->retire_epoch)) {
+        if (!all_past(c, a->retire_epoch) ||
+            cc_arena_live(a)) { /* or being retired, outside any epoch */
             if (nudge)
                 nudge_laggards(c, a->retire_epoch, but);
             break; /* those behind it were retired later */

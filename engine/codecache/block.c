@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* ---- side table ----
- * One record per group, in order: LEB128 of (host bytes since the last << 3 | fix-up << 2 | counted << 1 | lent), then of
+ * One record per group that may fault, in order: LEB128 of (host bytes since the last << 3 | fix-up << 2 | counted << 1 | lent), then of
  * guest bytes since the last, zigzag; then, if lent, 1 + the register's number; then, if counted, the instructions not yet
  * counted; then, if there is a fix-up, LEB128 of its offset. */
 
@@ -276,7 +276,8 @@ static void drop_jt(struct cpu_jt_entry *jt, gva_t pc, const void *host)
 }
 
 /* The order does not matter to threads inside: each of them leaves the block by itself, and its bytes stay until all
- * have. Only the pc of a jump table's entry is cleared: who has compared it already may still load the pointer. */
+ * have. Only the pc of a jump table's entry is cleared: who has compared it already may still load the pointer. The arena's
+ * count is the last that is touched: with it, b may go. */
 void cc_retire_locked(struct cc_space *s, struct cc_block *b)
 {
     struct cc_cache *c = s->cache;
@@ -302,15 +303,16 @@ void cc_retire_locked(struct cc_space *s, struct cc_block *b)
         for (unsigned k = 0; k < b->landing_count; k++)
             drop_jt(jt, cc_landings(b)[k].pc, cc_host(c, cc_landings(b)[k].host_off));
     }
-    atomic_fetch_add_explicit(&b->arena->retired, 1, memory_order_release);
     cc_count(&c->n_retired, 1);
+    atomic_fetch_add_explicit(&b->arena->retired, 1, memory_order_release);
 }
 
 void cc_retire_block(struct cc_block *b)
 {
-    pthread_mutex_lock(&b->space->lock);
-    cc_retire_locked(b->space, b);
-    pthread_mutex_unlock(&b->space->lock);
+    struct cc_space *s = b->space; /* once it is retired it may be gone */
+    pthread_mutex_lock(&s->lock);
+    cc_retire_locked(s, b);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static bool overlaps(const struct cc_block *b, gva_t lo, gva_t hi)

@@ -223,7 +223,7 @@ struct cc_block *cc_find(struct cc_space *s, gva_t pc);
 void cc_fill(struct cc_thread *t, struct cc_block *b);
 /* The block that holds cache offset off, retired or not; NULL if none. Lock-free; inside an epoch. */
 struct cc_block *cc_find_host(struct cc_cache *c, uint32_t off);
-/* Side table: the group that cache offset off (inside b) belongs to. */
+/* Side table: the group that cache offset off (inside b) belongs to, if its access faulted there: there are no others in it. */
 struct cc_place {
     gva_t pc;           /* of its first guest instruction */
     unsigned borrowed;  /* as in struct host_pcmap */

@@ -29,7 +29,7 @@ void run_set_current(struct vcpu *v)
 }
 
 /* Our own bug: say where, then let it happen again under whoever handled it before us (a sanitizer, or the default). */
-static void report(int sig, const siginfo_t *si, const greg_t *g)
+static void report(int sig, const siginfo_t *si, greg_t *g)
 {
     char text[512];
     int n = snprintf(text, sizeof text,
@@ -42,6 +42,8 @@ static void report(int sig, const siginfo_t *si, const greg_t *g)
     if (n > 0 && write(STDERR_FILENO, text, MIN((size_t)n, sizeof text - 1)) < 0)
         errno = 0;
     sigaction(sig, sig == SIGBUS ? &old_bus : &old_segv, NULL);
+    if (si->si_code <= 0) /* sent by somebody: it does not happen again by itself */
+        g[REG_RIP] = 0;
 }
 
 static void on_fault(int sig, siginfo_t *si, void *context)
@@ -51,7 +53,9 @@ static void on_fault(int sig, siginfo_t *si, void *context)
     uintptr_t rip = (uintptr_t)g[REG_RIP];
     struct cc_range range;
     uint64_t to;
-    if (cc_range_find(rip, &range)) {
+    if (si->si_code <= 0) {
+        report(sig, si, g);
+    } else if (cc_range_find(rip, &range)) {
         /* In translated code rsp is the vCPU; anything else there is not a guest's access. */
         struct vcpu *v = current;
         if (v && (uintptr_t)g[REG_RSP] == (uintptr_t)v && rip >= range.blocks) {

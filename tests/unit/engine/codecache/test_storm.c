@@ -132,9 +132,10 @@ static void *runner(void *arg)
         case 0:
             cc_retire_range(space, pc & ~4095ull, (pc & ~4095ull) + 4096);
             break;
-        case 1:
+        case 1: /* a system call that changes code: outside, so nobody waits for it */
             cc_leave(t);
             site = 0;
+            cc_retire_range(space, pc & ~4095ull, (pc & ~4095ull) + 4096);
             cc_reclaim(cache, true);
             cc_enter(t);
             break;
