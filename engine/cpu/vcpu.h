@@ -100,6 +100,8 @@ static inline uint64_t cpu_jt_none(size_t i)
 
 #define CPU_RES_NONE UINT64_MAX /* res_addr: no reservation */
 
+#define CPU_FETCHED_PAGES 32
+
 struct mem_space;
 
 struct vcpu {
@@ -127,6 +129,9 @@ struct vcpu {
     void *run;               /* the run loop's own record of this vCPU */
     uint64_t instret_base;
     uint64_t fetch_page, fetch_gen; /* mem_fetch: the page last fetched from, and what was executable then */
+    struct {
+        uint64_t page, gen;
+    } fetched[CPU_FETCHED_PAGES]; /* the same of others, each at its number modulo the count */
 };
 
 /* The state with its stack and guard page. */

@@ -179,17 +179,24 @@ static bool fetch_parcel(struct vcpu *v, gva_t pc, uint16_t *out)
     struct mem_space *s = v->space;
     for (;;) {
         uint64_t gen = atomic_load_explicit(&s->exec_gen, memory_order_acquire);
-        enum mem_fault f = pc < s->bytes ? mem_fetch_fault(s, pc) : MEM_FAULT_PAGE;
-        if (f != MEM_FAULT_RETRY) {
-            v->trap = (struct cpu_trap){.kind = f == MEM_FAULT_BUS ? CPU_TRAP_BUS : CPU_TRAP_PAGE,
-                                        .access = CPU_FETCH,
-                                        .addr = pc};
-            return false;
+        uint64_t page = pc >> PAGE_BITS, k = page % CPU_FETCHED_PAGES;
+        if (v->fetched[k].page != page || v->fetched[k].gen != gen) {
+            enum mem_fault f = pc < s->bytes ? mem_fetch_fault(s, pc) : MEM_FAULT_PAGE;
+            if (f != MEM_FAULT_RETRY) {
+                v->trap =
+                    (struct cpu_trap){.kind = f == MEM_FAULT_BUS ? CPU_TRAP_BUS : CPU_TRAP_PAGE,
+                                      .access = CPU_FETCH,
+                                      .addr = pc};
+                return false;
+            }
+            v->fetched[k].page = page;
+            v->fetched[k].gen = gen;
         }
-        v->fetch_page = pc >> PAGE_BITS;
+        v->fetch_page = page;
         v->fetch_gen = gen;
         if (mem_try_copy(out, v->window + pc, 2) == 2)
             return true;
+        v->fetched[k].gen = 0; /* gone from the host's view: ask */
     }
 }
 
