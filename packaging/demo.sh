@@ -83,6 +83,7 @@ say "A guest in the background"
 trap '$vmctl rm -f $guest >/dev/null 2>&1 || :' EXIT
 show $vmctl run -d --name $guest --image busybox -- sh -c 'while :; do date; sleep 1; done'
 show $vmctl ps
+sleep 1.2
 show $vmctl logs $guest
 show $vmctl stop --grace 1 $guest
 show $vmctl ps -a
