@@ -82,7 +82,7 @@ LOAD(64, "movq", "q", uint64_t)
     COLD st##bits##_again(struct vcpu *v, gva_t a, uint##bits##_t x)                               \
     {                                                                                              \
         do {                                                                                       \
-            if (writable(v->window + a, bits / 8) && put##bits(v->window, a, x))                   \
+            if (writable(v->window, a, bits / 8) && put##bits(v->window, a, x))                    \
                 return true;                                                                       \
         } while (again(v, a, bits / 8, true));                                                     \
         return false;                                                                              \
@@ -93,9 +93,11 @@ LOAD(64, "movq", "q", uint64_t)
             return true;                                                                           \
         return st##bits##_again(v, a, x);                                                          \
     }
-static bool writable(uint8_t *p, size_t n)
+/* a may lie in front of the window by what an immediate is, hence no sum of pointers. */
+static bool writable(const uint8_t *window, gva_t a, size_t n)
 {
-    return mem_probe(p, true) && mem_probe(p + n - 1, true);
+    uintptr_t p = (uintptr_t)window + a;
+    return mem_probe((void *)p, true) && mem_probe((void *)(p + n - 1), true);
 }
 STORE(8, "movb", "b", "q")
 STORE(16, "movw", "w", "r")
