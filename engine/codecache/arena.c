@@ -3,6 +3,7 @@
 #include "engine/codecache/internal.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/membarrier.h>
@@ -11,7 +12,12 @@ res_code_t cc_arenas_init(struct cc_cache *c, struct err *err)
 {
     uint32_t granules = ALIGN_UP(c->arena_bytes, 1u << GRANULE_BITS) >> GRANULE_BITS;
     c->arenas = calloc(c->arena_count, sizeof *c->arenas);
-    c->index = calloc((size_t)c->arena_count * granules, sizeof *c->index);
+    /* Not from the heap, which would clear it: only what the arenas in use need of it is ever touched. */
+    c->index_bytes = (size_t)c->arena_count * granules * sizeof *c->index;
+    c->index = mmap(NULL, c->index_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c->index == MAP_FAILED)
+        c->index = NULL;
     if (!c->arenas || !c->index)
         return err_set(err, ERR_NO_MEMORY, "code cache arenas");
     for (uint32_t i = 0; i < c->arena_count; i++) {
@@ -32,7 +38,8 @@ void cc_arenas_fini(struct cc_cache *c)
     for (uint32_t i = 0; c->arenas && i < c->arena_count; i++)
         arena_fini(&c->arenas[i].meta);
     free(c->arenas);
-    free(c->index);
+    if (c->index)
+        munmap(c->index, c->index_bytes);
 }
 
 struct cc_arena *cc_arena_of(const struct cc_cache *c, uint32_t off)

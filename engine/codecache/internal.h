@@ -108,6 +108,7 @@ struct cc_cache {
     uint32_t arenas_off, arena_bytes, arena_count;
     struct cc_arena *arenas;
     _Atomic(struct cc_block *) *index; /* of all arenas */
+    size_t index_bytes;
     uint32_t thread_max, unused_max;
     void (*work)(void *ctx);
     void *work_ctx;
