@@ -83,6 +83,11 @@ eventually() {
     return 1
 }
 
+# Until vmctl takes SIGINT (by a descriptor, hence blocked) the process is the shell's child, or ignores it.
+takes_interrupts() {
+    awk '/^Name:/ { name = $2 } /^SigBlk:/ { exit !(name == "vmctl" && $2 ~ /[2367abef]$/) }' "/proc/$1/status"
+}
+
 finish() {
     [ -n "$daemon" ] && stop_daemon
     if grep -qE 'Sanitizer|runtime error|assertion|Assertion' "$dir/log"; then

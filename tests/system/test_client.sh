@@ -146,7 +146,7 @@ export VMD_SOCKET=$socket
 # ---- attach: a reader beside the writer; what is gone
 "$vmctl" attach -n sleeper >"$dir/reader" 2>&1 &
 reader=$!
-eventually grep -q '^SigCgt:.*[2367abef]$' "/proc/$reader/status" # until then a background command ignores SIGINT
+eventually takes_interrupts $reader || fail "a reader takes interrupts"
 kill -INT $reader
 wait $reader
 [ $? = 0 ] || fail "a reader's interrupt ends only the reader"

@@ -65,7 +65,7 @@ expect "after rm it is gone" 125 "" '*no guest "web"*'
 "$vmctl" run --image fake sleep </dev/null >/dev/null 2>&1 &
 client=$!
 eventually sh -c "$vmctl ps | grep -q running" || fail "it runs"
-eventually grep -q '^SigCgt:.*[2367abef]$' "/proc/$client/status" # until then a background command ignores SIGINT
+eventually takes_interrupts $client || fail "it takes interrupts"
 kill -INT $client
 wait $client
 [ $? = 130 ] || fail "an interrupt is forwarded and comes back as 130"
