@@ -143,15 +143,16 @@ static enum cc_publish_result enter_locked(struct cc_space *s, const struct cc_p
         return CC_OUTDATED;
     if ((*present = cc_find(s, p->pc)))
         return CC_PRESENT;
-    uint64_t first = p->pc >> PAGE_BITS, last = (p->pc + p->guest_bytes - 1) >> PAGE_BITS;
-    struct page_entry *pages[2] = {cc_page_make(s, first),
-                                   last == first ? NULL : cc_page_make(s, last)};
-    if (!pages[0] || (last != first && !pages[1]) || !cc_hash_reserve(s))
+    bool across = b->flags & CC_BLOCK_ACROSS;
+    uint64_t first = p->pc >> PAGE_BITS;
+    struct page_entry *head = cc_page_make(s, first),
+                      *tail = across ? cc_page_make(s, first + 1) : NULL;
+    if (!head || (across && !tail) || !cc_hash_reserve(s))
         return CC_NO_MEMORY;
     cc_arena_append(b->arena, b);
-    list_append(&pages[0]->heads, &b->page_link);
-    if (pages[1])
-        list_append(&pages[1]->tails, cc_tail_link(b));
+    list_append(&head->heads, &b->page_link);
+    if (across)
+        list_append(&tail->tails, cc_tail_link(b));
     CC_COUNT_OWN(&b->arena->published, 1);
     cc_hash_insert(s, b);
     return CC_PUBLISHED;
